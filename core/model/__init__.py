@@ -1,0 +1,1 @@
+"""Values of the market: frozen, slotted, valid when made, and nothing beyond that."""
