@@ -1,0 +1,167 @@
+"""A whole ledger in memory: what verifying a file needs, and what the store is measured against.
+
+* ``MemoryLedger`` takes Entries in any order and repetition and keeps what the
+  rules of ``ledger.feed`` accept; nothing is ever written.
+* Entries that came too early wait and are tried again when what they waited for
+  arrives, so the same Entries give the same Feeds whatever their order.
+* ``what_counts`` gives, for each Feed, up to where it counts.
+
+It knows no store, no file and no clock; it holds everything it is given, so its
+caller bounds that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from hanse.core.ledger.branches import valid_on_any_branch
+from hanse.core.ledger.entry import CheckedEntry
+from hanse.core.ledger.feed import (
+    Accepted,
+    FeedVerifier,
+    Forked,
+    Known,
+    Parked,
+    Rejected,
+    Verdict,
+)
+from hanse.core.ledger.forks import Fork
+from hanse.core.ledger.identities import (
+    Opening,
+    RootStatement,
+    Standing,
+    counted_until,
+    standing,
+)
+from hanse.core.ledger.kinds import KINDS, parse_body
+from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
+
+
+@dataclass(slots=True)
+class MemoryFeed:
+    """One Feed as far as it was accepted, and what disputes it."""
+
+    verifier: FeedVerifier
+    entries: list[CheckedEntry] = field(default_factory=list)
+    others: dict[EntryId, CheckedEntry] = field(default_factory=dict)
+
+    @property
+    def opening(self) -> Opening | None:
+        """Return whose Feed this is, once Entry 1 is accepted."""
+        return self.verifier.opening
+
+
+class MemoryLedger:
+    """All Feeds of one file or one test."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.feeds: dict[AuthorKey, MemoryFeed] = {}
+        self.forks: dict[bytes, Fork] = {}
+        self.waiting: dict[EntryId, tuple[CheckedEntry, str]] = {}
+
+    def accept(self, entry: CheckedEntry, now_ms: int) -> Verdict:
+        """Take one Entry and then whatever was waiting for it; return the verdict on it alone."""
+        verdict = self._accept_one(entry, now_ms)
+        if not isinstance(verdict, Known | Parked):
+            self._retry(now_ms)
+        return verdict
+
+    def _feed(self, author: AuthorKey) -> MemoryFeed:
+        feed = self.feeds.get(author)
+        if feed is None:
+            entries: list[CheckedEntry] = []
+
+            def held_at(seq: int) -> CheckedEntry | None:
+                return entries[seq - 1] if 1 <= seq <= len(entries) else None
+
+            verifier = FeedVerifier(author, held_at=held_at, standing_of=self.standing_of)
+            feed = self.feeds[author] = MemoryFeed(verifier, entries)
+        return feed
+
+    def _accept_one(self, entry: CheckedEntry, now_ms: int) -> Verdict:
+        feed = self._feed(entry.author)
+        if entry.entry_id in feed.others:
+            return Known()
+        verdict = feed.verifier.accept(entry, now_ms)
+        match verdict:
+            case Accepted():
+                feed.entries.append(entry)
+                self.waiting.pop(entry.entry_id, None)
+            case Parked("gap") if entry.header.prev in feed.others:
+                # It continues a branch that is not the one held here.
+                feed.others[entry.entry_id] = entry
+                self.waiting.pop(entry.entry_id, None)
+            case Parked(reason):
+                self.waiting[entry.entry_id] = (entry, reason)
+            case Forked(fork, accepted):
+                self.forks[fork.proof] = fork
+                if accepted is None:
+                    feed.others[entry.entry_id] = entry
+                else:
+                    feed.entries.append(entry)
+                self.waiting.pop(entry.entry_id, None)
+            case Rejected(ends_feed=True):
+                feed.others[entry.entry_id] = entry
+                self.waiting.pop(entry.entry_id, None)
+            case _:
+                self.waiting.pop(entry.entry_id, None)
+        return verdict
+
+    def _retry(self, now_ms: int) -> None:
+        """Try what waits, until nothing moves any more."""
+        moved = True
+        while moved:
+            moved = False
+            ordered = sorted(self.waiting.values(), key=lambda item: item[0].seq)
+            for entry, _ in ordered:
+                if not isinstance(self._accept_one(entry, now_ms), Parked) or (
+                    entry.entry_id not in self.waiting
+                ):
+                    moved = True
+
+    def standing_of(self, identity: IdentityId) -> Standing | None:
+        """Fold every root Entry held that is valid on any branch."""
+        statements = [
+            statement
+            for author, feed in self.feeds.items()
+            if feed.opening is not None and feed.opening.is_root
+            if feed.opening.identity == identity
+            for statement in root_statements(author, feed)
+        ]
+        return standing(identity, statements)
+
+    def what_counts(self) -> dict[AuthorKey, int]:
+        """Return for each opened Feed the last seq that counts."""
+        result: dict[AuthorKey, int] = {}
+        for author, feed in self.feeds.items():
+            opening = feed.opening
+            if opening is None:
+                continue
+            known = self.standing_of(opening.identity)
+            if known is None:
+                result[author] = 0
+                continue
+            entries = feed.entries
+
+            def id_at(seq: int, entries: list[CheckedEntry] = entries) -> EntryId | None:
+                return entries[seq - 1].entry_id if 1 <= seq <= len(entries) else None
+
+            result[author] = counted_until(
+                opening, author, known, feed.verifier.frozen_seq, id_at
+            )
+        return result
+
+
+def root_statements(author: AuthorKey, feed: MemoryFeed) -> Iterable[RootStatement]:
+    """Return the statements of one root feed that are valid on any of its branches."""
+    for entry in valid_on_any_branch(feed.entries, feed.others.values()):
+        if entry.body is not None and entry.kind in KINDS:
+            yield RootStatement(
+                author,
+                entry.seq,
+                entry.entry_id,
+                entry.header.time_ms,
+                parse_body(entry.kind, entry.body),
+            )
