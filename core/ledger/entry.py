@@ -43,7 +43,7 @@ _TIME_MS_MAX: Final = 2**63 - 1
 class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The ten fixed fields, which verify alone."""
 
-    version: int
+    version: Annotated[int, msgspec.Meta(ge=0, le=255)]
     author: Key32
     seq: Annotated[int, msgspec.Meta(ge=1, le=SEQ_MAX)]
     prev: Key32 | None

@@ -35,7 +35,7 @@ _Signature = Annotated[
 
 
 class _Proof(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    version: int
+    version: Annotated[int, msgspec.Meta(ge=0, le=255)]
     header_a: _HeaderBytes
     signature_a: _Signature
     header_b: _HeaderBytes

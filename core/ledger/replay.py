@@ -64,7 +64,7 @@ class MemoryLedger:
     def accept(self, entry: CheckedEntry, now_ms: int) -> Verdict:
         """Take one Entry and then whatever was waiting for it; return the verdict on it alone."""
         verdict = self._accept_one(entry, now_ms)
-        if not isinstance(verdict, Known | Parked):
+        if self.waiting and not isinstance(verdict, Known | Parked):
             self._retry(now_ms)
         return verdict
 

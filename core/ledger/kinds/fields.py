@@ -11,10 +11,12 @@ Whether a Body is true, or wise, is decided elsewhere.
 """
 
 from collections.abc import Iterable
+from functools import cache
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
+from msgspec import inspect
 
 from hanse.core.errors import BadShape, NotCanonical
 from hanse.core.ledger.codec import INT_MAX, decode, is_text
@@ -130,16 +132,43 @@ class SaleFact(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 def check_values(body: Body) -> None:
     """Check text, sets and open maps in every field of ``body``; raise ``BadShape``."""
-    kind = type(body)
-    for name in body.__struct_fields__:
+    for name, is_multiline, is_set in _plan(type(body)):
         value: object = getattr(body, name)
+        # What is usual is said without a call: most text is short and plain ASCII.
+        if value is None or (type(value) is str and value.isascii() and value.isprintable()):
+            continue
         if isinstance(value, dict):
             _OpenMapCheck(name).check(value)
-        else:
-            _check_text(name, value, is_multiline=name in kind.MULTILINE)
-        if name in kind.SETS:
+        elif value:
+            _check_text(name, value, is_multiline=is_multiline)
+        if is_set:
             assert isinstance(value, tuple)
             check_set(name, value)
+
+
+@cache
+def _plan(kind: type[Body]) -> tuple[tuple[str, bool, bool], ...]:
+    """Return the fields of ``kind`` that can hold text or a set, and what each is."""
+    return tuple(
+        (field.name, field.name in kind.MULTILINE, field.name in kind.SETS)
+        for field in msgspec.structs.fields(kind)
+        if field.name in kind.SETS or _may_hold_text(inspect.type_info(field.type))
+    )
+
+
+def _may_hold_text(info: inspect.Type) -> bool:
+    match info:
+        case inspect.IntType() | inspect.BoolType() | inspect.BytesType() | inspect.NoneType():
+            return False
+        case inspect.LiteralType():
+            return False  # the decoder knows every value
+        case inspect.UnionType():
+            return any(_may_hold_text(it) for it in info.types)
+        case inspect.VarTupleType():
+            return _may_hold_text(info.item_type)
+        case inspect.TupleType():
+            return any(_may_hold_text(it) for it in info.item_types)
+    return True
 
 
 def _check_text(name: str, value: object, *, is_multiline: bool) -> None:
@@ -149,6 +178,8 @@ def _check_text(name: str, value: object, *, is_multiline: bool) -> None:
                 raise BadShape(f"text that is not NFC, or has control characters - at `$.{name}`")
         case tuple():
             for item in value:
+                if type(item) is str and item.isascii() and item.isprintable():
+                    continue
                 if isinstance(item, dict):
                     _OpenMapCheck(name).check(item)
                 else:
@@ -196,8 +227,8 @@ class _OpenMapCheck:
 
 def check_set(name: str, values: Iterable[object]) -> None:
     """Raise ``BadShape`` when a value stands twice."""
-    held = list(values)
-    if len(set(held)) != len(held):
+    held = tuple(values)
+    if len(held) > 1 and len(set(held)) != len(held):
         raise BadShape(f"a value stands twice - at `$.{name}`")
 
 

@@ -10,6 +10,7 @@ from hanse.core.ledger.kinds.fields import (
     Hash,
     Id,
     Key,
+    Lang,
     Ms,
     Number,
     PublicBody,
@@ -109,6 +110,7 @@ class Profile1(PublicBody, frozen=True, kw_only=True):
     contact: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None
     sectors: Sectors
     avatar: Hash | None
+    lang: Lang | None  # in which the person likes to be written to
 
 
 class Label1(PublicBody, frozen=True, kw_only=True):
