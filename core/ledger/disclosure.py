@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -27,7 +27,14 @@ from hanse.core.crypto.boxes import (
 from hanse.core.errors import RejectedEntry, VerificationFailed
 from hanse.core.ledger.codec import decode, encode
 from hanse.core.ledger.entry import CheckedEntry, Header, body_fits, check_entry, parse_entry
-from hanse.core.ledger.kinds import INNER_KINDS, Inner, parse_body, parse_inner_body
+from hanse.core.ledger.kinds import (
+    INNER_KINDS,
+    Body,
+    Inner,
+    PrivateBody,
+    parse_body,
+    parse_inner_body,
+)
 from hanse.core.model.ids import AuthorKey
 
 _VERSION: Final = 1
@@ -48,8 +55,8 @@ class Opened:
     """One opened Private body and the Envelope key that shows it to others."""
 
     inner: Inner
-    body: object
-    key: bytes
+    body: Body
+    key: bytes = field(repr=False)
 
 
 class Disclosure(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -66,8 +73,9 @@ def seal_body(  # noqa: PLR0913 - a place, a content and its readers
     *,
     author: AuthorKey,
     seq: int,
+    header_kind: str,
     inner_kind: str,
-    inner_body: object,
+    inner_body: InnerBody,
     readers: Sequence[bytes],
     chance: Chance,
 ) -> tuple[bytes, bytes]:
@@ -76,7 +84,15 @@ def seal_body(  # noqa: PLR0913 - a place, a content and its readers
     It can only be used in the Entry at ``seq`` of ``author``.
     """
     assert inner_kind in INNER_KINDS
-    plain = encode(Inner(_VERSION, author, seq, inner_kind, msgspec.to_builtins(inner_body, builtin_types=(bytes,))))
+    plain = encode(
+        Inner(
+            _VERSION,
+            author,
+            seq,
+            inner_kind,
+            msgspec.to_builtins(inner_body, builtin_types=(bytes,)),
+        )
+    )
     envelope, key = seal_envelope(plain, readers, chance)
     body = {"commit": envelope.commit, "ct": envelope.ct, "to": list(envelope.to)}
     return encode(body), key
@@ -86,6 +102,8 @@ def _envelope_of(entry: CheckedEntry) -> Envelope | None:
     if entry.body is None or not body_fits(entry, entry.body):
         return None
     body = parse_body(entry.kind, entry.body)
+    if not isinstance(body, PrivateBody):
+        return None  # everybody may read it as it is
     return Envelope(commit=body.commit, ct=body.ct, to=tuple(body.to))
 
 
@@ -128,13 +146,12 @@ def disclose(entry: CheckedEntry, key: bytes) -> Disclosure:
 
 def check_disclosure(disclosure: Disclosure) -> tuple[CheckedEntry, Opened]:
     """Check everything a third party can, or raise ``DisclosureFailed``."""
-    entry = check_entry(
-        parse_entry(disclosure.header, disclosure.signature, disclosure.body)
-    )
+    entry = check_entry(parse_entry(disclosure.header, disclosure.signature, disclosure.body))
     if not body_fits(entry, disclosure.body):
         raise DisclosureFailed(entry.seq, "the body is not the one the header names")
     envelope = _envelope_of(entry)
-    assert envelope is not None
+    if envelope is None:
+        raise DisclosureFailed(entry.seq, f"{entry.kind} has no private body")
     plain = open_with_key(envelope, disclosure.key)
     if plain is None:
         raise DisclosureFailed(entry.seq, "the key does not open the body")

@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Annotated, Final, NewType
+from typing import Annotated, Final, NamedTuple, NewType
 
 import msgspec
 
@@ -55,7 +55,7 @@ class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     refs: tuple[Key32, ...]
 
 
-class SignedEntry(msgspec.Struct, frozen=True):
+class SignedEntry(NamedTuple):
     """An Entry of the right form; nobody has checked yet who signed it."""
 
     header_bytes: bytes
@@ -81,7 +81,7 @@ class SignedEntry(msgspec.Struct, frozen=True):
 
     def without_body(self) -> SignedEntry:
         """Return the same Entry with its Body withheld."""
-        return msgspec.structs.replace(self, body=None)
+        return self._replace(body=None)
 
 
 # A SignedEntry whose signature was checked.  Only ``check_entry`` makes one.

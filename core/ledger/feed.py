@@ -321,7 +321,7 @@ class FeedVerifier:
     def _open_root(self, entry: CheckedEntry, body: Identity1) -> Opening | Parked | Rejected:
         identity = IdentityId(body.identity)
         if body.r == 0:
-            if self.author != identity or body.rotated_from is not None:
+            if bytes(self.author) != bytes(identity) or body.rotated_from is not None:
                 return self._ends(entry, "role", "first root key is not the identity")
             return Opening(identity, 0, ROLE_ROOT)
         known = self._standing_of(identity)

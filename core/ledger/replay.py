@@ -25,6 +25,7 @@ from hanse.core.ledger.feed import (
     Parked,
     Rejected,
     Verdict,
+    judge_body,
 )
 from hanse.core.ledger.forks import Fork
 from hanse.core.ledger.identities import (
@@ -34,7 +35,6 @@ from hanse.core.ledger.identities import (
     counted_until,
     standing,
 )
-from hanse.core.ledger.kinds import KINDS, parse_body
 from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
 
 
@@ -148,20 +148,13 @@ class MemoryLedger:
             def id_at(seq: int, entries: list[CheckedEntry] = entries) -> EntryId | None:
                 return entries[seq - 1].entry_id if 1 <= seq <= len(entries) else None
 
-            result[author] = counted_until(
-                opening, author, known, feed.verifier.frozen_seq, id_at
-            )
+            result[author] = counted_until(opening, author, known, feed.verifier.frozen_seq, id_at)
         return result
 
 
 def root_statements(author: AuthorKey, feed: MemoryFeed) -> Iterable[RootStatement]:
     """Return the statements of one root feed that are valid on any of its branches."""
     for entry in valid_on_any_branch(feed.entries, feed.others.values()):
-        if entry.body is not None and entry.kind in KINDS:
-            yield RootStatement(
-                author,
-                entry.seq,
-                entry.entry_id,
-                entry.header.time_ms,
-                parse_body(entry.kind, entry.body),
-            )
+        body = judge_body(entry).body  # None where it is missing, void or of an unknown kind
+        if body is not None:
+            yield RootStatement(author, entry.seq, entry.entry_id, entry.header.time_ms, body)

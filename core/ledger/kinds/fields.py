@@ -135,15 +135,22 @@ def check_values(body: Body) -> None:
     for name, is_multiline, is_set in _plan(type(body)):
         value: object = getattr(body, name)
         # What is usual is said without a call: most text is short and plain ASCII.
-        if value is None or (type(value) is str and value.isascii() and value.isprintable()):
+        if value is None or value == () or _is_plain(value):
             continue
         if isinstance(value, dict):
             _OpenMapCheck(name).check(value)
-        elif value:
+        else:
             _check_text(name, value, is_multiline=is_multiline)
         if is_set:
             assert isinstance(value, tuple)
             check_set(name, value)
+
+
+def _is_plain(value: object) -> bool:
+    """Say whether ``value`` is printable ASCII, or a list of one such text."""
+    if type(value) is tuple and len(value) == 1:
+        value = value[0]
+    return type(value) is str and value.isascii() and value.isprintable()
 
 
 @cache
@@ -178,7 +185,7 @@ def _check_text(name: str, value: object, *, is_multiline: bool) -> None:
                 raise BadShape(f"text that is not NFC, or has control characters - at `$.{name}`")
         case tuple():
             for item in value:
-                if type(item) is str and item.isascii() and item.isprintable():
+                if _is_plain(item):
                     continue
                 if isinstance(item, dict):
                     _OpenMapCheck(name).check(item)

@@ -1,0 +1,100 @@
+"""One open Account: the lock, the store, and the use cases bound to them.
+
+* Opening takes the folder's lock first, so a second process is refused before it
+  can read anything half-written; closing gives it back last.
+* A folder without a Keystore is no Account; nothing is created silently.
+* Whether the folder was copied or rolled back is judged at every open.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from hanse.core.clock import Chance, Clock
+from hanse.core.engine.accounts import Accounts
+from hanse.core.engine.backups import Backups
+from hanse.core.engine.context import Context
+from hanse.core.engine.home import Home
+from hanse.core.engine.ledger import HeldLedger
+from hanse.core.errors import NoAccount
+from hanse.core.keystore.guards import (
+    MARK_SALT_SIZE_BYTES,
+    CopyState,
+    FolderLock,
+    Highwater,
+    check_copy,
+    check_mark,
+    write_mark,
+)
+from hanse.core.keystore.keystore import KeystorePublic, read_public
+from hanse.core.store.engines import Store
+
+
+class Engine:
+    """All use cases of one Account; a context manager."""
+
+    def __init__(self, context: Context, stack: ExitStack) -> None:
+        """Bind the use cases; ``Engine.open`` is the usual door."""
+        self._stack = stack
+        self._is_closed = False
+        self.context = context
+        self.accounts = Accounts(context)
+        self.ledger = HeldLedger(context)
+        self.backups = Backups(context)
+
+    @classmethod
+    def open(
+        cls, home: Home, *, clock: Clock, chance: Chance, read_only: bool = False
+    ) -> Engine:
+        """Open the Account in ``home``, or raise and leave everything as it was.
+
+        ``read_only`` takes no lock and writes nothing; it reads beside a process
+        that holds the folder.
+        """
+        if not home.keystore.exists():
+            raise NoAccount(path=home.folder)
+        with ExitStack() as stack:
+            if not read_only:
+                stack.enter_context(FolderLock(home.folder))
+            public = read_public(home.keystore)
+            opener = Store.open_read_only if read_only else Store.open
+            store = opener(home.folder)
+            stack.callback(store.close)
+            state = _judge_copy(home, store, public)
+            if state is CopyState.MOVED and not read_only:
+                write_mark(home.folder, chance.bytes(MARK_SALT_SIZE_BYTES))
+            context = Context(home, store, clock, chance, public, state)
+            return cls(context, stack.pop_all())
+
+    def close(self) -> None:
+        """Drop the keys, close the store, give the lock back; harmless when repeated."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.context.keys = None
+        if not self.context.store.is_read_only:
+            with self.context.store.reads() as reads:
+                self.context.note_leaving(reads)
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        """Return this open Account."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close, whatever happened."""
+        self.close()
+
+
+def _judge_copy(home: Home, store: Store, public: KeystorePublic) -> CopyState:
+    with store.reads() as reads:
+        row = reads.feeds.get(public.device)
+    head = None if row is None or row.head is None else (row.head.seq, row.head.entry_id)
+    return check_copy(check_mark(home.folder), Highwater(home.config, public.device).read(), head)

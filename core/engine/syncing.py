@@ -1,0 +1,402 @@
+"""Taking in Entries, from a file, a peer or ourselves: one gate for all.
+
+* ``check_entries`` runs the signature checks (A5), which depend on the bytes
+  alone, before the writer is taken.
+* ``Acceptor`` takes checked Entries into one unit of work: it asks the rules of
+  ``ledger.feed``, appends what is accepted, parks what came too early, keeps
+  Forks and the branches they prove, and tries again what was waiting.
+* The order in which Entries arrive decides nothing: the same set gives the same
+  Feeds that count and the same Projections.
+* Quotas pause a stranger's Feed and never punch a hole into it.
+
+Nothing here reads a clock or sends anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from hanse.core.errors import RejectedEntry
+from hanse.core.ledger.entry import CheckedEntry, SignedEntry, check_entry
+from hanse.core.ledger.feed import (
+    Accepted,
+    BodyState,
+    FeedVerifier,
+    Forked,
+    Known,
+    Parked,
+    Rejected,
+    Verdict,
+    judge_body,
+)
+from hanse.core.ledger.kinds import Device1, Identity1
+from hanse.core.ledger.quotas import Tier, allowance
+from hanse.core.limits import CLOCK_AHEAD_MS_MAX, ENTRIES_PER_SLICE
+from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
+from hanse.core.store.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One Entry that was refused, and by which rule."""
+
+    author: bytes
+    seq: int
+    reason: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a batch."""
+
+    accepted: int = 0
+    known: int = 0
+    parked: int = 0
+    paused: int = 0
+    forks: int = 0
+    refused: list[Refusal] = field(default_factory=list)
+
+    def add(self, other: Outcome) -> None:
+        """Count another batch's outcome in."""
+        self.accepted += other.accepted
+        self.known += other.known
+        self.parked += other.parked
+        self.paused += other.paused
+        self.forks += other.forks
+        self.refused.extend(other.refused)
+
+
+def _check_slice(entries: Sequence[SignedEntry]) -> list[CheckedEntry | Refusal]:
+    result: list[CheckedEntry | Refusal] = []
+    for entry in entries:
+        try:
+            result.append(check_entry(entry))
+        except RejectedEntry as error:
+            result.append(Refusal(entry.author, entry.seq, error.reason, error.detail))
+    return result
+
+
+def check_entries(
+    entries: Sequence[SignedEntry], pool: Executor | None = None
+) -> list[CheckedEntry | Refusal]:
+    """Check every signature, in slices on ``pool`` where one is given.
+
+    PyNaCl gives the interpreter lock back while it verifies, so two threads help.
+    """
+    if pool is None or len(entries) < 2 * ENTRIES_PER_SLICE:
+        return _check_slice(entries)
+    slices = [
+        entries[start : start + ENTRIES_PER_SLICE]
+        for start in range(0, len(entries), ENTRIES_PER_SLICE)
+    ]
+    return [item for part in pool.map(_check_slice, slices) for item in part]
+
+
+class Acceptor:
+    """Takes checked Entries into one unit of work.
+
+    ``finish`` must be called before the commit; until then accepted Entries may
+    wait in memory to be appended together.
+    """
+
+    def __init__(self, uow: UnitOfWork, now_ms: int, tier: Tier = Tier.NEAR) -> None:
+        """Accept at the time ``now_ms``; Feeds met for the first time get ``tier``."""
+        self._uow = uow
+        self._now_ms = now_ms
+        self._tier = tier
+        self._verifiers: dict[AuthorKey, FeedVerifier] = {}
+        self._pending: list[tuple[CheckedEntry, Accepted]] = []
+        self._pending_at: dict[tuple[AuthorKey, int], CheckedEntry] = {}
+        self._moved: set[AuthorKey] = set()
+        self._changed_identities: set[IdentityId] = set()
+        self._branched: list[EntryId] = []
+        self._moved_roots: set[IdentityId] = set()
+        self._space: dict[AuthorKey, tuple[int, int]] = {}
+        self.outcome = Outcome()
+
+    def accept_all(self, entries: Iterable[CheckedEntry]) -> None:
+        """Take many; what is held already costs one query."""
+        batch = list(entries)
+        held = self._uow.feeds.known([entry.entry_id for entry in batch])
+        for entry in batch:
+            if entry.entry_id in held and entry.body is None:
+                self.outcome.known += 1
+            else:
+                self.accept(entry)
+
+    def accept(self, entry: CheckedEntry) -> Verdict:
+        """Take one Entry, and count what became of it."""
+        verdict = self._take(entry)
+        match verdict:
+            case Accepted():
+                self.outcome.accepted += 1
+            case Known():
+                self.outcome.known += 1
+            case Parked("quota"):
+                self.outcome.paused += 1
+            case Parked():
+                self.outcome.parked += 1
+            case Forked():
+                self.outcome.forks += 1
+            case Rejected(reason, detail):
+                self.outcome.refused.append(Refusal(entry.author, entry.seq, reason, detail))
+        return verdict
+
+    def finish(self) -> Outcome:
+        """Append what waits, try again what was parked, and fold what changed."""
+        self._flush()
+        self._retry()
+        for identity in sorted(self._changed_identities):
+            self._settle(identity)
+        return self.outcome
+
+    # --- one Entry --------------------------------------------------------------------------
+
+    def _verifier(self, author: AuthorKey) -> FeedVerifier:
+        verifier = self._verifiers.get(author)
+        if verifier is None:
+            feeds = self._uow.feeds
+
+            def held_at(seq: int) -> CheckedEntry | None:
+                waiting = self._pending_at.get((author, seq))
+                return feeds.entry_at(author, seq) if waiting is None else waiting
+
+            verifier = feeds.verifier(
+                author, self._uow.projections.standing_of, held_at=held_at
+            )
+            self._verifiers[author] = verifier
+        return verifier
+
+    def _take(self, entry: CheckedEntry) -> Verdict:
+        uow, author = self._uow, entry.author
+        if uow.feeds.in_branches(entry.entry_id):
+            return Known()
+        verifier = self._verifier(author)
+        if (paused := self._over_quota(verifier, entry)) is not None:
+            return paused
+        verdict = verifier.accept(entry, self._now_ms)
+        match verdict:
+            case Accepted():
+                self._append(verifier, entry, verdict)
+            case Known():
+                self._late_body(entry)
+            case Parked("gap") if entry.header.prev is not None and uow.feeds.in_branches(
+                EntryId(entry.header.prev)
+            ):
+                # It continues a branch that is not the one held here.
+                self._keep_branch(verifier, entry, is_broken=False)
+            case Parked(reason):
+                uow.parked.add(entry, reason, self._now_ms)
+            case Forked(fork, accepted):
+                uow.forks.add(fork)
+                if accepted is None:
+                    self._keep_branch(verifier, entry, is_broken=False)
+                else:
+                    self._append(verifier, entry, accepted)
+                self._changed(verifier)
+            case Rejected(ends_feed=True):
+                self._keep_branch(verifier, entry, is_broken=True)
+                self._changed(verifier)
+            case Rejected():
+                pass
+        return verdict
+
+    def _over_quota(self, verifier: FeedVerifier, entry: CheckedEntry) -> Parked | None:
+        """Pause a Feed whose tier holds no more of it; nothing is lost by asking again later."""
+        author = entry.author
+        if author not in self._space:
+            held = 0 if verifier.head is None else verifier.head.seq
+            tier = self._uow.feeds.tier_of(author) or self._tier
+            self._space[author] = allowance(
+                tier, held, self._uow.feeds.body_bytes(author)
+            )
+        headers, _ = self._space[author]
+        is_next = verifier.head is None or entry.seq > verifier.head.seq
+        return Parked("quota") if is_next and headers <= 0 else None
+
+    def _append(self, verifier: FeedVerifier, entry: CheckedEntry, accepted: Accepted) -> None:
+        author = entry.author
+        headers, body_bytes = self._space[author]
+        size = entry.header.body_len if entry.body is not None else 0
+        is_root = verifier.opening is not None and verifier.opening.is_root
+        if accepted.body_fault is not None and accepted.body_state is not BodyState.VOID:
+            entry = CheckedEntry(entry.without_body())
+        elif size > body_bytes and not is_root and entry.seq > 1:
+            # The Body can be asked for again; the chain cannot have a hole.
+            entry = CheckedEntry(entry.without_body())
+            accepted = judge_body(entry)
+            size = 0
+        self._space[author] = (headers - 1, body_bytes - size)
+        self._pending.append((entry, accepted))
+        self._pending_at[author, entry.seq] = entry
+        self._moved.add(author)
+        if is_root:
+            # What others may say depends on it, so it must be there at once.
+            assert verifier.opening is not None
+            identity = verifier.opening.identity
+            is_new = self._uow.projections.standing_of(identity) is None
+            self._moved_roots.add(identity)
+            self._flush()
+            if is_new:
+                # Nothing of this Identity is held yet: folded now, at no cost.
+                self._uow.projections.refold(identity)
+            else:
+                self._changed(verifier)
+
+    def _late_body(self, entry: CheckedEntry) -> None:
+        """Take a Body for a Header that is held without one."""
+        if entry.body is None:
+            return
+        if (entry.author, entry.seq) in self._pending_at:
+            self._flush()
+        stored = self._uow.feeds.find(entry.entry_id)
+        assert stored is not None
+        if stored.body_state not in {BodyState.ABSENT, BodyState.PRIVATE}:
+            return
+        judged = judge_body(entry)
+        if judged.body_state in {BodyState.HERE, BodyState.VOID}:
+            self._uow.feeds.give_body(entry.entry_id, entry.body, judged.body_state)
+            self._changed(self._verifier(entry.author))
+
+    def _keep_branch(
+        self, verifier: FeedVerifier, entry: CheckedEntry, *, is_broken: bool
+    ) -> None:
+        self._flush()
+        self._uow.feeds.save(verifier, self._now_ms, tier=self._tier)
+        self._uow.feeds.add_branch(entry, is_broken=is_broken)
+        self._branched.append(entry.entry_id)
+
+    def _changed(self, verifier: FeedVerifier) -> None:
+        if verifier.opening is not None:
+            self._changed_identities.add(verifier.opening.identity)
+
+    # --- together ---------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Append what waits, with its Feeds' rows and Projections."""
+        for author in sorted(self._moved):
+            self._uow.feeds.save(self._verifiers[author], self._now_ms, tier=self._tier)
+        if self._pending:
+            pending, self._pending = self._pending, []
+            if self._uow.parked.count():
+                self._uow.parked.remove([entry.entry_id for entry, _ in pending])
+            numbers = self._uow.feeds.append(pending)
+            self._pending_at.clear()
+            self._uow.projections.apply(pending, numbers, self._openings(pending))
+        self._moved.clear()
+
+    def _openings(self, pending: Sequence[tuple[CheckedEntry, Accepted]]) -> list[IdentityId]:
+        identities: list[IdentityId] = []
+        for entry, _ in pending:
+            opening = self._verifiers[entry.author].opening
+            assert opening is not None
+            identities.append(opening.identity)
+        return identities
+
+    def _retry(self) -> None:
+        """Try again what was parked and may have its turn now, as long as anything moves."""
+        parked = self._uow.parked
+        if parked.count() == 0:
+            return
+        parked.expire(self._now_ms)
+        moved = True
+        while moved:
+            moved = False
+            for author in list(self._verifiers):
+                moved |= self._retry_all(parked.ready_for(author))
+            while self._branched:
+                moved |= self._retry_all(parked.of_prev(self._branched.pop()))
+            roots, self._moved_roots = self._moved_roots, set()
+            if roots:
+                moved |= self._retry_all(
+                    entry
+                    for entry in parked.by_reason("delegation")
+                    if _identity_of(entry) in roots
+                )
+            moved |= self._retry_all(parked.by_reason("future"))
+            self._flush()
+
+    def _retry_all(self, waiting: Iterable[CheckedEntry]) -> bool:
+        """Accept what has its turn; say whether anything did not go back to waiting."""
+        moved = False
+        for entry in waiting:
+            head = self._verifier(entry.author).head
+            if entry.header.time_ms > self._now_ms + CLOCK_AHEAD_MS_MAX:
+                continue
+            is_early = entry.seq > (1 if head is None else head.seq + 1)
+            prev = entry.header.prev
+            if is_early and not (
+                prev is not None and self._uow.feeds.in_branches(EntryId(prev))
+            ):
+                continue
+            self._uow.parked.remove([entry.entry_id])
+            if isinstance(self.accept(entry), Parked):
+                self.outcome.parked -= 1  # it was counted when it was parked first
+            else:
+                moved = True
+        return moved
+
+    def _settle(self, identity: IdentityId) -> None:
+        """Switch Feeds to the branch a revocation confirmed, then fold the Identity anew."""
+        known = self._uow.projections.standing_of(identity)
+        if known is not None:
+            for row in self._uow.feeds.of_identity(identity):
+                if row.opening is None or row.opening.is_root:
+                    continue
+                cut = known.cut_of(row.author, row.opening.r)
+                if cut is None or cut.last_id is None:
+                    continue
+                held = self._uow.feeds.entry_at(row.author, cut.last_seq)
+                if (held is None or held.entry_id != cut.last_id) and (
+                    self._uow.feeds.in_branches(cut.last_id)
+                ):
+                    self._switch(row.author, cut.last_id)
+        self._uow.projections.refold(identity)
+
+    def _switch(self, author: AuthorKey, last_id: EntryId) -> None:
+        """Put the branch that ends in ``last_id`` in the place of the one held."""
+        feeds = self._uow.feeds
+        others = {entry.entry_id: entry for entry in feeds.branch_entries(author)}
+        chain: list[CheckedEntry] = []
+        wanted = last_id
+        while wanted in others:
+            chain.append(others[wanted])
+            prev = others[wanted].header.prev
+            if prev is None:
+                return
+            wanted = EntryId(prev)
+        chain.reverse()
+        joint = chain[0].seq - 1
+        held = feeds.entry_at(author, joint)
+        if held is None or held.entry_id != wanted:
+            return
+        verifier = feeds.verifier_at(author, joint, self._uow.projections.standing_of)
+        accepted: list[tuple[CheckedEntry, Accepted]] = []
+        for entry in chain:
+            verdict = verifier.accept(entry, self._now_ms)
+            if not isinstance(verdict, Accepted):
+                return  # that branch does not hold either; what is held stays
+            accepted.append((entry, verdict))
+        feeds.switch_branch(author, joint, accepted, verifier)
+        self._verifiers.pop(author, None)
+
+
+def _identity_of(entry: CheckedEntry) -> IdentityId | None:
+    """Return the Identity that an Entry 1 names."""
+    body = judge_body(entry).body
+    return IdentityId(body.identity) if isinstance(body, Identity1 | Device1) else None
+
+
+def accept_batch(
+    uow: UnitOfWork,
+    entries: Iterable[CheckedEntry],
+    now_ms: int,
+    tier: Tier = Tier.NEAR,
+) -> Outcome:
+    """Take one batch into ``uow``; the caller commits."""
+    acceptor = Acceptor(uow, now_ms, tier)
+    acceptor.accept_all(entries)
+    return acceptor.finish()
