@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hanse.core.errors import EnvironmentFault, FolderNotWritable, StoreFull
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class ObjectDamaged(EnvironmentFault):

@@ -12,19 +12,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from hanse.core.artifacts.small import SmallStore
-from hanse.core.clock import Chance, Clock
-from hanse.core.crypto.boxes import BoxSecret
 from hanse.core.crypto.derivation import EpochSeeds, RootSecret, device_box_secret
 from hanse.core.crypto.phrase import PHRASE_WORDS, Phrase, root_secret
 from hanse.core.crypto.signing import PREFIX_ROTATE, Signer
 from hanse.core.engine.context import Context, append_signed
-from hanse.core.engine.home import Home
 from hanse.core.engine.making import Making
 from hanse.core.engine.sources import Item, accept_unchecked, in_batches, read_items
 from hanse.core.engine.views import AccountView, DeviceView, EntryView, ProfileView, Restored
@@ -51,7 +46,6 @@ from hanse.core.keystore.keystore import (
     write_keystore,
 )
 from hanse.core.ledger.disclosure import open_body
-from hanse.core.ledger.entry import CheckedEntry
 from hanse.core.ledger.identities import (
     ROLE_FULL,
     Standing,
@@ -74,7 +68,16 @@ from hanse.core.limits import (
     ROOT_ROTATIONS_MAX,
 )
 from hanse.core.model.ids import AuthorKey, IdentityId, identity_text
-from hanse.core.store.unit_of_work import Repositories, UnitOfWork
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from hanse.core.clock import Chance, Clock
+    from hanse.core.crypto.boxes import BoxSecret
+    from hanse.core.engine.home import Home
+    from hanse.core.ledger.entry import CheckedEntry
+    from hanse.core.store.unit_of_work import Repositories, UnitOfWork
 
 _CONFIRMED = "phrase_confirmed"
 _SEEDS_SCANNED = "seeds_scanned"
@@ -178,7 +181,7 @@ def list_accounts(base: Path) -> tuple[AccountView, ...]:
     return tuple(sorted(found, key=lambda account: (account.name, account.folder)))
 
 
-def register(  # noqa: PLR0913 - what a person gives, and the machine's clock and chance
+def register(
     home: Home,
     *,
     name: str,
@@ -212,7 +215,7 @@ def register(  # noqa: PLR0913 - what a person gives, and the machine's clock an
     return AccountView(home.folder, name, identity, keys.device)
 
 
-def restore(  # noqa: PLR0913 - what a person gives, and the machine's clock and chance
+def restore(
     home: Home,
     *,
     phrase: Phrase,
@@ -248,9 +251,7 @@ def restore(  # noqa: PLR0913 - what a person gives, and the machine's clock and
             uow.commit()
         write_keystore(making.home.keystore, keys, passphrase, chance, kdf or DEFAULT_COST)
         making.finish()
-    account = AccountView(
-        home.folder, name, known.identity, keys.device, is_phrase_confirmed=True
-    )
+    account = AccountView(home.folder, name, known.identity, keys.device, is_phrase_confirmed=True)
     others = tuple(view for view in devices if not view.is_this)
     return Restored(account, others, entries, has_source=source is not None)
 
@@ -260,7 +261,7 @@ def _new_device(name: str, chance: Chance) -> _NewDevice:
     return _NewDevice(seed, Signer.from_seed(seed), name)
 
 
-def _keys(  # noqa: PLR0913 - the parts of a Keystore
+def _keys(
     identity: IdentityId,
     name: str,
     device: _NewDevice,
@@ -293,7 +294,7 @@ def _append_identity(uow: UnitOfWork, secret: RootSecret) -> None:
     append_signed(uow, root, "identity/1", encode_body(body), now_ms=0)
 
 
-def _append_device(  # noqa: PLR0913 - who delegates what to whom
+def _append_device(
     uow: UnitOfWork,
     root: Signer,
     identity: IdentityId,
@@ -385,9 +386,7 @@ def _current_root(known: Standing, secret: RootSecret) -> tuple[int, Signer]:
     raise WrongPhrase(found=found, expected=identity_text(known.identity))
 
 
-def _recover_seeds(
-    uow: UnitOfWork, known: Standing, secret: RootSecret
-) -> tuple[EpochSeeds, ...]:
+def _recover_seeds(uow: UnitOfWork, known: Standing, secret: RootSecret) -> tuple[EpochSeeds, ...]:
     """Make every epoch's seeds: from the phrase, and, after a new phrase, from ``seeds/1``."""
     found = {}
     for epoch, box in known.boxes.items():
@@ -514,7 +513,7 @@ class Accounts:
             time_ms=row.time_ms,
         )
 
-    def edit_profile(  # noqa: PLR0913 - the fields of a Profile
+    def edit_profile(
         self,
         *,
         name: str | None = None,

@@ -9,14 +9,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from hanse.core.engine.sources import open_file
 from hanse.core.engine.views import Fault, VerifyReport
 from hanse.core.errors import (
     FileTooLarge,
-    HanseError,
     RejectedEntry,
     VerificationFailed,
     WrongUse,
@@ -32,13 +30,16 @@ from hanse.core.ledger.evidence import (
     read_disclosure,
     read_fork,
 )
-from hanse.core.ledger.feed import Forked, Parked, Rejected
+from hanse.core.ledger.feed import Forked, Rejected
 from hanse.core.ledger.feed_file import FeedFileDamaged, FeedFileReader, FileEntry, is_feed_file
 from hanse.core.ledger.forks import check_fork
 from hanse.core.ledger.replay import MemoryLedger
 from hanse.core.ledger.vectors import check_vectors, is_vector_file
-from hanse.core.model.ids import AuthorKey
 from hanse.core.limits import EVIDENCE_FILE_SIZE_BYTES_MAX, FEED_FILE_ENTRIES_MAX
+from hanse.core.model.ids import AuthorKey
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _START_BYTES: Final = 64
 _PROGRESS_EVERY: Final = 1000
@@ -87,15 +88,11 @@ def verify_file(path: Path, now_ms: int, progress: Progress | None = None) -> Ve
 def _read_small(stream: BinaryIO, path: Path) -> bytes:
     raw = stream.read(EVIDENCE_FILE_SIZE_BYTES_MAX + 1)
     if len(raw) > EVIDENCE_FILE_SIZE_BYTES_MAX:
-        raise FileTooLarge(
-            path=path, found=path.stat().st_size, most=EVIDENCE_FILE_SIZE_BYTES_MAX
-        )
+        raise FileTooLarge(path=path, found=path.stat().st_size, most=EVIDENCE_FILE_SIZE_BYTES_MAX)
     return raw
 
 
-def _guarded(
-    subject: str, check: Callable[[str, bytes], VerifyReport], raw: bytes
-) -> VerifyReport:
+def _guarded(subject: str, check: Callable[[str, bytes], VerifyReport], raw: bytes) -> VerifyReport:
     """Turn what a check refuses into a report that says no."""
     try:
         return check(subject, raw)
@@ -213,8 +210,13 @@ class _FileVerifier:
             if reason != "future":
                 self.fault(
                     entry.author,
-                    Fault("end of file", reason, "waits for what is not in the file",
-                          entry.author, entry.seq),  # fmt: skip
+                    Fault(
+                        "end of file",
+                        reason,
+                        "waits for what is not in the file",
+                        entry.author,
+                        entry.seq,
+                    ),
                 )
         for claimed in reader.heads:
             feed = self.ledger.feeds.get(AuthorKey(claimed.author))
@@ -223,8 +225,13 @@ class _FileVerifier:
                 found = "nothing" if head is None else f"seq {head.seq}"
                 self.fault(
                     claimed.author,
-                    Fault("frame 1", "head", f"the file says seq {claimed.seq}, holds {found}",
-                          claimed.author, claimed.seq),  # fmt: skip
+                    Fault(
+                        "frame 1",
+                        "head",
+                        f"the file says seq {claimed.seq}, holds {found}",
+                        claimed.author,
+                        claimed.seq,
+                    ),
                 )
 
 
@@ -237,17 +244,19 @@ def _verify_feeds(
         for item in reader:
             verifier.take(item)
             if verifier.entries > FEED_FILE_ENTRIES_MAX:
-                raise FeedFileDamaged(
-                    item.frame, item.offset, f"more than {FEED_FILE_ENTRIES_MAX} entries"
-                )
+                raise _too_many(item)
             if progress is not None and verifier.entries % _PROGRESS_EVERY == 0:
                 progress(verifier.entries)
         verifier.close(reader)
     except FeedFileDamaged as error:
         damage = Fault(str(error.values["where"]), "damaged", str(error.values["reason"]))
-        # What is damaged in the file comes first: later faults may only follow from it.
-        verifier.faults = {b"": damage, **verifier.faults}
+        # Reading ends here; what was found in earlier frames stays the first fault.
+        verifier.faults[b""] = damage
     return _report(verifier, subject)
+
+
+def _too_many(item: FileEntry) -> FeedFileDamaged:
+    return FeedFileDamaged(item.frame, item.offset, f"more than {FEED_FILE_ENTRIES_MAX} entries")
 
 
 def _report(verifier: _FileVerifier, subject: str) -> VerifyReport:

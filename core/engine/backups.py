@@ -10,14 +10,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from hanse.core.artifacts.small import SmallStore
-from hanse.core.clock import Chance, Clock
-from hanse.core.crypto.phrase import Phrase
 from hanse.core.engine.accounts import restore
 from hanse.core.engine.context import Context
 from hanse.core.engine.home import Home
@@ -29,10 +26,16 @@ from hanse.core.keystore.backup_file import BackupWriter, read_epoch
 from hanse.core.keystore.guards import CopyState
 from hanse.core.keystore.keystore import KdfCost, read_public
 from hanse.core.ledger.codec import encode
-from hanse.core.ledger.entry import CheckedEntry
 from hanse.core.limits import KDF_MEMORY_BYTES_MIN, KDF_OPS_MIN
 from hanse.core.store.engines import Store
-from hanse.core.store.unit_of_work import Repositories
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hanse.core.clock import Chance, Clock
+    from hanse.core.crypto.phrase import Phrase
+    from hanse.core.ledger.entry import CheckedEntry
+    from hanse.core.store.unit_of_work import Repositories
 
 _PAGE = 1000
 

@@ -11,15 +11,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from hanse.core.clock import Chance, Clock
-from hanse.core.crypto.boxes import BoxSecret
 from hanse.core.crypto.derivation import EpochSeeds
 from hanse.core.crypto.passwords import NONCE_SIZE_BYTES, open_secret, seal_secret
-from hanse.core.crypto.signing import Signer
-from hanse.core.engine.home import Home
 from hanse.core.engine.syncing import Acceptor
 from hanse.core.errors import AccountLocked, CopiedDisk, HanseError
 from hanse.core.keystore.guards import CopyState, Highwater
@@ -28,11 +24,19 @@ from hanse.core.ledger.codec import decode, encode
 from hanse.core.ledger.disclosure import seal_body
 from hanse.core.ledger.entry import CheckedEntry, build_entry, check_entry, sign_entry
 from hanse.core.ledger.feed import Accepted
-from hanse.core.ledger.identities import Standing
 from hanse.core.ledger.kinds import Body, InnerBody, encode_body, kind_of
-from hanse.core.model.ids import AuthorKey, IdentityId
-from hanse.core.store.engines import Store
-from hanse.core.store.unit_of_work import Repositories, UnitOfWork
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hanse.core.clock import Chance, Clock
+    from hanse.core.crypto.boxes import BoxSecret
+    from hanse.core.crypto.signing import Signer
+    from hanse.core.engine.home import Home
+    from hanse.core.ledger.identities import Standing
+    from hanse.core.model.ids import AuthorKey, IdentityId
+    from hanse.core.store.engines import Store
+    from hanse.core.store.unit_of_work import Repositories, UnitOfWork
 
 _SEEDS_NAME = "seeds/"
 
@@ -85,9 +89,7 @@ class Context:
 
     # --- own Entries ------------------------------------------------------------------------
 
-    def append_own(
-        self, uow: UnitOfWork, body: Body, refs: Sequence[bytes] = ()
-    ) -> CheckedEntry:
+    def append_own(self, uow: UnitOfWork, body: Body, refs: Sequence[bytes] = ()) -> CheckedEntry:
         """Append a public Entry to this Device's Feed; the caller commits."""
         keys = self.may_sign()
         entry = append_signed(
@@ -109,7 +111,7 @@ class Context:
         boxes: Sequence[bytes],
         to: Sequence[IdentityId],
     ) -> CheckedEntry:
-        """Append a Private body sealed to ``boxes``, to be delivered to the Identities in ``to``."""
+        """Append a Private body sealed to ``boxes`` and to be delivered to ``to``."""
         keys = self.may_sign()
         head = uow.feeds.verifier(keys.device, uow.projections.standing_of).head
         assert head is not None
@@ -177,13 +179,13 @@ class Context:
         return (*boxes, keys.box_secrets()[-1])
 
     def newest_box(self, known: Standing) -> bytes:
-        """Return the newest Box key of this Identity, to which own Private bodies are sealed too."""
+        """Return the Box key to which own Private bodies are sealed too."""
         if known.box is None:
             raise SeedsMissing(epoch=known.epoch)
         return known.box
 
 
-def append_signed(  # noqa: PLR0913 - an Entry and where it goes
+def append_signed(
     uow: UnitOfWork,
     signer: Signer,
     kind: str,

@@ -9,14 +9,11 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from hanse.core.clock import Chance, Clock
 from hanse.core.engine.accounts import Accounts
 from hanse.core.engine.backups import Backups
 from hanse.core.engine.context import Context
-from hanse.core.engine.home import Home
 from hanse.core.engine.ledger import HeldLedger
 from hanse.core.errors import NoAccount
 from hanse.core.keystore.guards import (
@@ -30,6 +27,12 @@ from hanse.core.keystore.guards import (
 )
 from hanse.core.keystore.keystore import KeystorePublic, read_public
 from hanse.core.store.engines import Store
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from hanse.core.clock import Chance, Clock
+    from hanse.core.engine.home import Home
 
 
 class Engine:
@@ -45,9 +48,7 @@ class Engine:
         self.backups = Backups(context)
 
     @classmethod
-    def open(
-        cls, home: Home, *, clock: Clock, chance: Chance, read_only: bool = False
-    ) -> Engine:
+    def open(cls, home: Home, *, clock: Clock, chance: Chance, read_only: bool = False) -> Engine:
         """Open the Account in ``home``, or raise and leave everything as it was.
 
         ``read_only`` takes no lock and writes nothing; it reads beside a process

@@ -7,9 +7,12 @@ must not bring the record of what was sent along.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hanse.core.keystore.keystore import KEYSTORE_FILE
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)

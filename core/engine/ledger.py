@@ -13,10 +13,9 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from hanse.core.engine.accounts import entry_view
-from hanse.core.engine.context import Context
 from hanse.core.engine.sources import accept_unchecked, open_file
 from hanse.core.engine.syncing import Outcome
 from hanse.core.engine.views import (
@@ -55,8 +54,12 @@ from hanse.core.limits import (
     FORK_PROOF_SIZE_BYTES_MAX,
 )
 from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
-from hanse.core.store.feed_rows import FeedRow, StoredEntry
-from hanse.core.store.unit_of_work import Repositories
+
+if TYPE_CHECKING:
+    from hanse.core.engine.context import Context
+    from hanse.core.store.feed_rows import FeedRow, StoredEntry
+    from hanse.core.store.rehash import RehashFault
+    from hanse.core.store.unit_of_work import Repositories
 
 Progress = Callable[[int], None]
 
@@ -187,8 +190,8 @@ class HeldLedger:
         entries = 0
         identities: set[bytes] = set()
         with self._context.store.reads() as reads:
-            for fault in reads.rehash():
-                faults.setdefault(fault.author, fault)
+            for found in reads.rehash():
+                faults.setdefault(found.author, as_fault(found))
             rows = list(reads.feeds.all())
             for row in rows:
                 if row.opening is not None:
@@ -323,9 +326,7 @@ class HeldLedger:
                     if progress is not None:
                         progress(read)
         except FeedFileDamaged as error:
-            damage.append(
-                Fault(str(error.values["where"]), "damaged", str(error.values["reason"]))
-            )
+            damage.append(Fault(str(error.values["where"]), "damaged", str(error.values["reason"])))
         if batch:
             take()
         refused = [
@@ -339,9 +340,7 @@ class HeldLedger:
     def _import_fork(self, raw: bytes, subject: str) -> ImportReport:
         fork = check_fork(read_fork(raw))
         with self._context.store.unit_of_work() as uow:
-            outcome = accept_unchecked(
-                uow, [fork.first, fork.second], self._context.clock.now_ms()
-            )
+            outcome = accept_unchecked(uow, [fork.first, fork.second], self._context.clock.now_ms())
             uow.forks.add(fork)
             uow.commit()
         return ImportReport(subject, outcome.accepted, outcome.known, outcome.parked, 1, ())
@@ -415,6 +414,11 @@ class HeldLedger:
         if stored is None:
             raise UnknownEntry(entry=entry_id.hex())
         return stored
+
+
+def as_fault(found: RehashFault) -> Fault:
+    """Show what re-hashing found as any other fault is shown."""
+    return Fault(found.where, found.reason, found.detail, found.author, found.seq)
 
 
 def counted_of(reads: Repositories, row: FeedRow) -> int:

@@ -7,18 +7,21 @@ folder, which the next try removes, and never half an Account.
 
 from __future__ import annotations
 
-import os
 import shutil
-from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from hanse.core.clock import Chance
 from hanse.core.engine.home import Home
 from hanse.core.errors import AccountExists, FolderNotWritable, Refused, StoreFull
 from hanse.core.keystore.durable import sync_folder
 from hanse.core.keystore.guards import LOCK_FILE, MARK_SALT_SIZE_BYTES, FolderLock, write_mark
 from hanse.core.keystore.keystore import KEYSTORE_FILE, read_public
 from hanse.core.store.engines import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from hanse.core.clock import Chance
 
 
 class FolderNotEmpty(Refused):
@@ -100,14 +103,12 @@ def _check_free(home: Home) -> None:
         raise FolderNotEmpty(path=home.folder, found=found[0])
 
 
-def _remove_empty(folder: os.PathLike[str]) -> None:
-    for name in os.listdir(folder):
-        assert name == LOCK_FILE
-        os.unlink(os.path.join(folder, name))
-    os.rmdir(folder)
+def _remove_empty(folder: Path) -> None:
+    (folder / LOCK_FILE).unlink(missing_ok=True)
+    folder.rmdir()
 
 
-def _fault(error: OSError, path: os.PathLike[str]) -> StoreFull | FolderNotWritable:
+def _fault(error: OSError, path: Path) -> StoreFull | FolderNotWritable:
     if error.errno in StoreFull.ERRNOS:
         return StoreFull(path=path)
     return FolderNotWritable(path=path, detail=error.strerror or str(error))

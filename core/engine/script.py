@@ -7,23 +7,26 @@ bytes as any other way in.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from hanse.core.clock import SystemChance, SystemClock
 from hanse.core.engine.engine import Engine
 from hanse.core.engine.home import Home
-from hanse.core.engine.views import VerifyReport
 from hanse.core.errors import BadShape, WrongUse
-from hanse.core.ledger.entry import CheckedEntry, Head
 from hanse.core.ledger.evidence import write_inclusion
 from hanse.core.ledger.kinds import KINDS, PublicBody
 from hanse.core.model.ids import AuthorKey
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    from hanse.core.engine.views import VerifyReport
+    from hanse.core.ledger.entry import CheckedEntry, Head
 
 _PAGE = 1000
 
@@ -114,9 +117,7 @@ class Ledger:
             row = reads.feeds.get(self._engine.context.device)
         return None if row is None else row.head
 
-    def entries(
-        self, author: bytes | None = None, from_seq: int = 1
-    ) -> Iterator[CheckedEntry]:
+    def entries(self, author: bytes | None = None, from_seq: int = 1) -> Iterator[CheckedEntry]:
         """Yield the Entries of one Feed (default: this Device's) in order."""
         wanted = AuthorKey(self._engine.context.device if author is None else author)
         seq = from_seq

@@ -11,17 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from hanse.core.crypto.derivation import RootSecret
 from hanse.core.engine.syncing import Outcome, Refusal, accept_batch, check_entries
 from hanse.core.errors import FileUnreadable, RejectedEntry, WrongUse
 from hanse.core.keystore.backup_file import BackupDamaged, is_backup, read_backup
 from hanse.core.ledger.codec import decode
 from hanse.core.ledger.entry import SignedEntry, parse_entry
 from hanse.core.ledger.feed_file import FeedFileReader, is_feed_file
-from hanse.core.store.unit_of_work import UnitOfWork
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hanse.core.crypto.derivation import RootSecret
+    from hanse.core.store.unit_of_work import UnitOfWork
 
 FRAME_ENTRY = "entry"
 FRAME_BLOB = "blob"
@@ -109,8 +112,6 @@ def accept_unchecked(uow: UnitOfWork, entries: Sequence[SignedEntry], now_ms: in
     """Check the signatures of ``entries`` and take in those that hold."""
     judged = check_entries(entries)
     refused = [item for item in judged if isinstance(item, Refusal)]
-    outcome = accept_batch(
-        uow, [item for item in judged if not isinstance(item, Refusal)], now_ms
-    )
+    outcome = accept_batch(uow, [item for item in judged if not isinstance(item, Refusal)], now_ms)
     outcome.refused.extend(refused)
     return outcome

@@ -14,9 +14,8 @@ Nothing here reads a clock or sends anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from hanse.core.errors import RejectedEntry
 from hanse.core.ledger.entry import CheckedEntry, SignedEntry, check_entry
@@ -35,7 +34,12 @@ from hanse.core.ledger.kinds import Device1, Identity1
 from hanse.core.ledger.quotas import Tier, allowance
 from hanse.core.limits import CLOCK_AHEAD_MS_MAX, ENTRIES_PER_SLICE
 from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
-from hanse.core.store.unit_of_work import UnitOfWork
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from concurrent.futures import Executor
+
+    from hanse.core.store.unit_of_work import UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +168,7 @@ class Acceptor:
                 waiting = self._pending_at.get((author, seq))
                 return feeds.entry_at(author, seq) if waiting is None else waiting
 
-            verifier = feeds.verifier(
-                author, self._uow.projections.standing_of, held_at=held_at
-            )
+            verifier = feeds.verifier(author, self._uow.projections.standing_of, held_at=held_at)
             self._verifiers[author] = verifier
         return verifier
 
@@ -210,9 +212,7 @@ class Acceptor:
         if author not in self._space:
             held = 0 if verifier.head is None else verifier.head.seq
             tier = self._uow.feeds.tier_of(author) or self._tier
-            self._space[author] = allowance(
-                tier, held, self._uow.feeds.body_bytes(author)
-            )
+            self._space[author] = allowance(tier, held, self._uow.feeds.body_bytes(author))
         headers, _ = self._space[author]
         is_next = verifier.head is None or entry.seq > verifier.head.seq
         return Parked("quota") if is_next and headers <= 0 else None
@@ -261,9 +261,7 @@ class Acceptor:
             self._uow.feeds.give_body(entry.entry_id, entry.body, judged.body_state)
             self._changed(self._verifier(entry.author))
 
-    def _keep_branch(
-        self, verifier: FeedVerifier, entry: CheckedEntry, *, is_broken: bool
-    ) -> None:
+    def _keep_branch(self, verifier: FeedVerifier, entry: CheckedEntry, *, is_broken: bool) -> None:
         self._flush()
         self._uow.feeds.save(verifier, self._now_ms, tier=self._tier)
         self._uow.feeds.add_branch(entry, is_broken=is_broken)
@@ -328,9 +326,7 @@ class Acceptor:
                 continue
             is_early = entry.seq > (1 if head is None else head.seq + 1)
             prev = entry.header.prev
-            if is_early and not (
-                prev is not None and self._uow.feeds.in_branches(EntryId(prev))
-            ):
+            if is_early and not (prev is not None and self._uow.feeds.in_branches(EntryId(prev))):
                 continue
             self._uow.parked.remove([entry.entry_id])
             if isinstance(self.accept(entry), Parked):

@@ -13,8 +13,8 @@ the rules of ``ledger.feed`` as if it were the only one:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from hanse.core.ledger.entry import CheckedEntry, Head
 from hanse.core.ledger.feed import Accepted, FeedState, FeedVerifier, judge_body
@@ -22,6 +22,9 @@ from hanse.core.ledger.identities import ROLE_ROOT, Opening
 from hanse.core.ledger.kinds import Identity1
 from hanse.core.ledger.tree import Peaks
 from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def valid_on_any_branch(

@@ -10,13 +10,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from hanse.core.clock import Chance
 from hanse.core.crypto.boxes import (
     BoxSecret,
     Envelope,
@@ -31,11 +29,17 @@ from hanse.core.ledger.kinds import (
     INNER_KINDS,
     Body,
     Inner,
+    InnerBody,
     PrivateBody,
     parse_body,
     parse_inner_body,
 )
-from hanse.core.model.ids import AuthorKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from hanse.core.clock import Chance
+    from hanse.core.model.ids import AuthorKey
 
 _VERSION: Final = 1
 
@@ -69,7 +73,7 @@ class Disclosure(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     key: bytes
 
 
-def seal_body(  # noqa: PLR0913 - a place, a content and its readers
+def seal_body(
     *,
     author: AuthorKey,
     seq: int,
@@ -84,15 +88,10 @@ def seal_body(  # noqa: PLR0913 - a place, a content and its readers
     It can only be used in the Entry at ``seq`` of ``author``.
     """
     assert inner_kind in INNER_KINDS
-    plain = encode(
-        Inner(
-            _VERSION,
-            author,
-            seq,
-            inner_kind,
-            msgspec.to_builtins(inner_body, builtin_types=(bytes,)),
-        )
-    )
+    fields = msgspec.to_builtins(inner_body, builtin_types=(bytes,))
+    inner = Inner(_VERSION, author, seq, inner_kind, fields)
+    parse_inner_body(header_kind, inner)  # what we seal passes the gate every reader has
+    plain = encode(inner)
     envelope, key = seal_envelope(plain, readers, chance)
     body = {"commit": envelope.commit, "ct": envelope.ct, "to": list(envelope.to)}
     return encode(body), key

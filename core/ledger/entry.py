@@ -1,7 +1,7 @@
-"""One Entry: how it is built, signed, parsed and named.
+r"""One Entry: how it is built, signed, parsed and named.
 
 * Header ``H`` = DAG-CBOR ``[1, author, seq, prev, root, time_ms, kind,
-  body_hash, body_len, refs]``; signature over ``hanse/entry/v1\\0`` + H;
+  body_hash, body_len, refs]``; signature over ``hanse/entry/v1\0`` + H;
   id = SHA-256(H + signature).  The Body is apart, named by hash and length.
 * The bytes that travelled are kept and never made again from the values.
 * Trust is a type: ``parse_entry`` gives a ``SignedEntry`` (rules A1 to A3: it
@@ -11,18 +11,17 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Annotated, Final, NamedTuple, NewType
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, NewType
 
 import msgspec
 
 from hanse.core.crypto.signing import PREFIX_ENTRY, Signer, verify
 from hanse.core.errors import BadShape, RejectedEntry
 from hanse.core.ledger.codec import decode, encode
-from hanse.core.ledger.tree import Peaks
 from hanse.core.limits import (
     BODY_SIZE_BYTES_MAX,
     HEADER_SIZE_BYTES_MAX,
@@ -31,6 +30,11 @@ from hanse.core.limits import (
     SIGNATURE_SIZE_BYTES,
 )
 from hanse.core.model.ids import AuthorKey, EntryId
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hanse.core.ledger.tree import Peaks
 
 HEADER_VERSION: Final = 1
 PRIVATE_KINDS: Final = frozenset({"private/1", "receipt/1", "ruling/1"})
@@ -111,7 +115,7 @@ def is_private_kind(kind: str) -> bool:
     return kind in PRIVATE_KINDS
 
 
-def build_entry(  # noqa: PLR0913 - the values a Header is made of
+def build_entry(
     author: AuthorKey,
     head: Head | None,
     peaks: Peaks,
@@ -183,7 +187,7 @@ def _check_refs(header: Header) -> None:
     refs = header.refs
     if len(refs) > REFS_MAX:
         raise BadShape(f"{len(refs)} refs, limit {REFS_MAX}")
-    if any(left >= right for left, right in zip(refs, refs[1:], strict=False)):
+    if any(left >= right for left, right in itertools.pairwise(refs)):
         raise BadShape("refs are not sorted and unique")
     if header.kind in PRIVATE_KINDS:
         raise BadShape(f"refs on private kind {header.kind}")

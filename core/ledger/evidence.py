@@ -9,8 +9,7 @@ Each is a magic word, byte 1, and one DAG-CBOR value of bounded size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import msgspec
 
@@ -20,6 +19,9 @@ from hanse.core.ledger.disclosure import Disclosure
 from hanse.core.ledger.entry import CheckedEntry, check_entry, parse_entry
 from hanse.core.ledger.tree import BadProof, check_inclusion, inclusion
 from hanse.core.limits import SEQ_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FORK_MAGIC: Final = b"HANSEFORK\x01"
 DISCLOSURE_MAGIC: Final = b"HANSEDISC\x01"
@@ -39,9 +41,7 @@ class EvidenceDamaged(VerificationFailed):
         super().__init__(where="byte 0", reason=reason)
 
 
-class InclusionEvidence(
-    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True
-):
+class InclusionEvidence(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """An Entry, a later Header of the same Feed, and the path between them."""
 
     version: int

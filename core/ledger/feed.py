@@ -144,7 +144,7 @@ def judge_body(entry: CheckedEntry) -> Accepted:
 class FeedVerifier:
     """What is trusted of one Feed, and the only way to add to it."""
 
-    def __init__(  # noqa: PLR0913 - the columns of a Feed
+    def __init__(
         self,
         author: AuthorKey,
         *,
@@ -314,9 +314,10 @@ class FeedVerifier:
                 return self._open_root(entry, body)
             case Device1() as body:
                 return self._open_device(entry, body)
-        if judged.body_state is BodyState.ABSENT:
-            return Parked("body")
-        return self._ends(entry, "role", f"body of {entry.kind}: {judged.body_fault}")
+            case _ if judged.body_state is BodyState.ABSENT:
+                return Parked("body")
+            case _:
+                return self._ends(entry, "role", f"body of {entry.kind}: {judged.body_fault}")
 
     def _open_root(self, entry: CheckedEntry, body: Identity1) -> Opening | Parked | Rejected:
         identity = IdentityId(body.identity)

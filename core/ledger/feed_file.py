@@ -15,15 +15,17 @@ one frame is held at a time, and a fault names the frame and its byte offset.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from hanse.core.errors import RejectedEntry, VerificationFailed
 from hanse.core.ledger.codec import decode_any, encode
 from hanse.core.ledger.entry import SignedEntry, parse_entry
 from hanse.core.limits import FEED_FILE_FRAME_SIZE_BYTES_MAX, FEEDS_IN_FILE_MAX, SEQ_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 MAGIC: Final = b"HANSEFEED\x01"
 _MAGIC_NAME: Final = b"HANSEFEED"

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
@@ -25,7 +25,9 @@ from hanse.core.limits import (
     HEADER_SIZE_BYTES_MAX,
     SIGNATURE_SIZE_BYTES,
 )
-from hanse.core.model.ids import AuthorKey
+
+if TYPE_CHECKING:
+    from hanse.core.model.ids import AuthorKey
 
 _PROOF_VERSION: Final = 1
 _HeaderBytes = Annotated[bytes, msgspec.Meta(min_length=1, max_length=HEADER_SIZE_BYTES_MAX)]

@@ -21,16 +21,19 @@ here, whenever somebody asks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hanse.core.crypto.signing import PREFIX_DEVICE, PREFIX_ROTATE, Signer, verify
 from hanse.core.ledger.codec import encode
-from hanse.core.ledger.entry import CheckedEntry, Header
 from hanse.core.ledger.kinds import Body, Device1, Identity1, Revoke1, Rotate1
 from hanse.core.limits import ROOT_ROTATIONS_MAX, SEQ_MAX
 from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from hanse.core.ledger.entry import CheckedEntry, Header
 
 ROLE_ROOT: Final = "root"
 ROLE_FULL: Final = "full"
@@ -149,7 +152,7 @@ def _cut_order(cut: Cut) -> tuple[int, bytes]:
     return cut.last_seq, cut.last_id or b"\xff"
 
 
-def device_message(  # noqa: PLR0913 - the six values that are signed
+def device_message(
     identity: bytes, r: int, root: bytes, device: bytes, role: str, time_ms: int
 ) -> bytes:
     """Return what Root key ``r`` signs to delegate to a Device, behind ``PREFIX_DEVICE``."""
@@ -219,7 +222,9 @@ def standing(identity: IdentityId, statements: Iterable[RootStatement]) -> Stand
                     pass
     if AuthorKey(bytes(identity)) not in opened:
         return None
-    ordered = tuple(sorted(rotations.values(), key=lambda rotation: (rotation.r, rotation.entry_id)))
+    ordered = tuple(
+        sorted(rotations.values(), key=lambda rotation: (rotation.r, rotation.entry_id))
+    )
     return Standing(
         identity=identity,
         roots=roots,

@@ -12,11 +12,10 @@ caller bounds that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from hanse.core.ledger.branches import valid_on_any_branch
-from hanse.core.ledger.entry import CheckedEntry
 from hanse.core.ledger.feed import (
     Accepted,
     FeedVerifier,
@@ -27,7 +26,6 @@ from hanse.core.ledger.feed import (
     Verdict,
     judge_body,
 )
-from hanse.core.ledger.forks import Fork
 from hanse.core.ledger.identities import (
     Opening,
     RootStatement,
@@ -35,7 +33,13 @@ from hanse.core.ledger.identities import (
     counted_until,
     standing,
 )
-from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hanse.core.ledger.entry import CheckedEntry
+    from hanse.core.ledger.forks import Fork
+    from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
 
 
 @dataclass(slots=True)

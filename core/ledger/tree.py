@@ -13,12 +13,14 @@ Seq is 1-based everywhere, as in a Feed; the RFC's index is ``seq - 1``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hanse.core.errors import VerificationFailed
 from hanse.core.limits import SEQ_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HASH_SIZE_BYTES: Final = 32
 _LEAF: Final = b"\0"
@@ -55,7 +57,9 @@ class Peaks:
         """Rebuild the state; raise ``BadProof`` if the number of peaks cannot be right."""
         if not 0 <= count <= SEQ_MAX or len(raw) != HASH_SIZE_BYTES * count.bit_count():
             raise BadProof("peaks", f"{len(raw)} bytes of peaks for {count} entries")
-        return cls(count, [raw[i : i + HASH_SIZE_BYTES] for i in range(0, len(raw), HASH_SIZE_BYTES)])
+        return cls(
+            count, [raw[i : i + HASH_SIZE_BYTES] for i in range(0, len(raw), HASH_SIZE_BYTES)]
+        )
 
     def to_bytes(self) -> bytes:
         """Return the peaks, largest subtree first."""
@@ -126,7 +130,7 @@ def inclusion(ids: Sequence[bytes], seq: int) -> list[bytes]:
 def check_inclusion(
     entry_id: bytes, seq: int, size: int, path: Sequence[bytes], root: bytes
 ) -> None:
-    """Raise ``BadProof`` unless ``path`` leads from the id at ``seq`` to ``root`` over ``size`` ids.
+    """Raise ``BadProof`` unless ``path`` leads from the id at ``seq`` to the root of ``size`` ids.
 
     The steps of RFC 9162, section 2.1.3.2.
     """
@@ -158,7 +162,7 @@ def check_inclusion(
 
 
 def consistency(ids: Sequence[bytes], old_size: int) -> list[bytes]:
-    """Return the proof that the root over all ``ids`` continues that over the first ``old_size``."""
+    """Return the proof that the root over all ``ids`` continues that of the first ones."""
     assert 1 <= old_size <= len(ids)
     path: list[bytes] = []
     start, stop, is_whole = 0, len(ids), True

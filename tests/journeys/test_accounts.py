@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -34,6 +34,9 @@ from hanse.core.errors import (
 )
 from tests.fakes.chance import SeededChance
 from tests.fakes.people import CHEAP, PASSPHRASE, Person, digest, give
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 
@@ -253,7 +256,7 @@ def test_a_backup_of_another_phrase_restores_nothing(tmp_path: Path) -> None:
         engine.backups.make(backup)
         engine.ledger.export(feeds)
     for number, source in enumerate((backup, feeds)):
-        with pytest.raises(Exception, match="phrase|identity"):
+        with pytest.raises(Exception, match=r"phrase|identity"):
             bo.restore_to(tmp_path / f"again{number}", source)
         assert not (tmp_path / f"again{number}" / "data").exists()
 

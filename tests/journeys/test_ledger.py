@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -33,6 +32,10 @@ from hanse.core.ledger.kinds import Message1, Profile1, encode_body
 from hanse.core.ledger.tree import Peaks
 from hanse.core.model.ids import AuthorKey, IdentityId
 from tests.fakes.people import PASSPHRASE, START_MS, Person, digest, give
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 NOW_MS = START_MS + 1000
 
@@ -86,8 +89,16 @@ def other_entry(
             peaks.add(entry_id)
     if body is None:
         body = encode_body(
-            Profile1(salt=bytes(16), name="other", about="", web=(), contact=None,
-                     sectors=(), avatar=None, lang=None)  # fmt: skip
+            Profile1(
+                salt=bytes(16),
+                name="other",
+                about="",
+                web=(),
+                contact=None,
+                sectors=(),
+                avatar=None,
+                lang=None,
+            )
         )
     unsigned = build_entry(
         author,
@@ -189,9 +200,7 @@ def test_a_forged_second_entry_freezes_the_feed_and_the_proof_travels(
     assert digest(cy) != b""
 
 
-def test_both_orders_of_a_fork_end_in_the_same_projections(
-    anna: Person, tmp_path: Path
-) -> None:
+def test_both_orders_of_a_fork_end_in_the_same_projections(anna: Person, tmp_path: Path) -> None:
     path = export(anna, tmp_path / "anna.hanse-feed")
     forged = other_entry(anna, 4)
     one, two = Person.make(tmp_path, "one"), Person.make(tmp_path, "two")
@@ -251,8 +260,16 @@ def test_a_known_kind_with_an_unknown_field_has_a_void_body_and_a_good_header(
 ) -> None:
     give(anna, bo, tmp_path)
     body = encode_body(
-        Profile1(salt=bytes(16), name="x", about="", web=(), contact=None, sectors=(),
-                 avatar=None, lang=None)  # fmt: skip
+        Profile1(
+            salt=bytes(16),
+            name="x",
+            about="",
+            web=(),
+            contact=None,
+            sectors=(),
+            avatar=None,
+            lang=None,
+        )
     )
     # One more field: the map of 8 becomes one of 9.
     changed = bytes([body[0] + 1]) + b"\x61a\x01" + body[1:]
@@ -416,9 +433,7 @@ def test_files_of_another_kind_are_refused_by_their_bytes(anna: Person, tmp_path
         verify_file(backup, NOW_MS)
 
 
-def test_a_script_appends_and_verifies_through_the_same_gate(
-    anna: Person, tmp_path: Path
-) -> None:
+def test_a_script_appends_and_verifies_through_the_same_gate(anna: Person, tmp_path: Path) -> None:
     with Ledger.open(
         anna.home.folder, config_dir=anna.home.config, passphrase=PASSPHRASE
     ) as ledger:

@@ -175,7 +175,8 @@ def _may_hold_text(info: inspect.Type) -> bool:
             return _may_hold_text(info.item_type)
         case inspect.TupleType():
             return any(_may_hold_text(it) for it in info.item_types)
-    return True
+        case _:
+            return True
 
 
 def _check_text(name: str, value: object, *, is_multiline: bool) -> None:
