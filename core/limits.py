@@ -52,6 +52,7 @@ BODIES_PER_HOP_FEED_BYTES_MAX: Final = 64 * 1024**2
 HEADERS_PER_STRANGER_FEED_MAX: Final = 2000
 BODIES_PER_STRANGER_FEED_BYTES_MAX: Final = 1024**2
 FORKS_OF_UNHELD_FEEDS_MAX: Final = 20_000
+FORKS_PER_AUTHOR_MAX: Final = 16  # proofs; the ones that dispute the lowest seq stay
 
 # --- Keystore and files ---------------------------------------------------------------------
 KEYSTORE_SIZE_BYTES_MAX: Final = 64 * 1024
@@ -68,9 +69,30 @@ GUARD_FILE_SIZE_BYTES_MAX: Final = 1024  # hanse.lock, device.mark, highwater
 FEED_FILE_FRAME_SIZE_BYTES_MAX: Final = 256 * 1024
 FEED_FILE_ENTRIES_MAX: Final = 1_000_000  # held in memory while a file is verified
 EVIDENCE_FILE_SIZE_BYTES_MAX: Final = 16 * 1024 * 1024
+VECTORS_MAX: Final = 20_000  # in one file of golden vectors
+VECTOR_FEED_ENTRIES_MAX: Final = 100  # in one vector: what waits is tried again for each
+VECTOR_IDS_MAX: Final = 1000  # leaves or hashes in one vector of a tree
+VECTOR_NOTE_CHARACTERS_MAX: Final = 200
 FEEDS_IN_FILE_MAX: Final = 2000  # Heads of one feed file stay within one frame
 ENTRIES_PER_BATCH_MAX: Final = 5000
 ENTRIES_PER_SLICE: Final = 250
+
+# --- This person's own files and terminal -----------------------------------------------------
+SETTINGS_SIZE_BYTES_MAX: Final = 64 * 1024
+LOG_SIZE_BYTES_MAX: Final = 1_000_000  # of one file, before the next is begun
+SECRET_FILE_SIZE_BYTES_MAX: Final = 16 * 1024  # a passphrase or a phrase, and its line end
+PIPED_CHARACTERS_MAX: Final = 64 * 1024  # of a phrase or passphrase on standard input
+
+# --- What this program keeps in memory or open for itself ------------------------------------
+SEEDS_PER_BODY_MAX: Final = 512
+BACKUP_WRAPPING_BYTES_MAX: Final = 128  # DAG-CBOR around the payload: id, index, kind, lengths
+LOCK_HOLDER_CHARACTERS_MAX: Final = 100
+LOCK_SINCE_MS_MAX: Final = 253_402_300_799_000  # the last second of the year 9999
+STORE_READERS_MAX: Final = 4
+FOLDED_ROWS_IN_MEMORY_MAX: Final = 20_000
+FEED_ROWS_REMEMBERED_MAX: Final = 5000
+KINDS_REMEMBERED_MAX: Final = 4096
+STANDINGS_REMEMBERED_MAX: Final = 10_000
 
 # --- Content (BEP 52) -----------------------------------------------------------------------
 LEAF_SIZE_BYTES: Final = 16 * 1024

@@ -30,7 +30,7 @@ from hanse.core.ledger.evidence import (
     read_disclosure,
     read_fork,
 )
-from hanse.core.ledger.feed import Forked, Rejected
+from hanse.core.ledger.feed import Accepted, BodyState, Forked, Rejected
 from hanse.core.ledger.feed_file import FeedFileDamaged, FeedFileReader, FileEntry, is_feed_file
 from hanse.core.ledger.forks import check_fork
 from hanse.core.ledger.replay import MemoryLedger
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _START_BYTES: Final = 64
 _PROGRESS_EVERY: Final = 1000
+_VOID_SHOWN: Final = 20
 
 Progress = Callable[[int], None]
 
@@ -171,6 +172,7 @@ class _FileVerifier:
     def __init__(self, now_ms: int) -> None:
         self.ledger = MemoryLedger()
         self.faults: dict[bytes, Fault] = {}
+        self.void: list[tuple[bytes, int]] = []
         self.entries = 0
         self._now_ms = now_ms
 
@@ -197,7 +199,10 @@ class _FileVerifier:
                 self.fault(
                     entry.author, Fault(where, "fork", detail, entry.author, fork.disputed_seq)
                 )
-            case _ if (body_fault := getattr(verdict, "body_fault", None)) is not None:
+            case Accepted(BodyState.VOID):
+                # Its Author's doing, not the file's: the Header stands, the Body says nothing.
+                self.void.append((entry.author, entry.seq))
+            case Accepted(body_fault=str(body_fault)):
                 self.fault(
                     entry.author, Fault(where, "bad_body", body_fault, entry.author, entry.seq)
                 )
@@ -263,7 +268,10 @@ def _report(verifier: _FileVerifier, subject: str) -> VerifyReport:
     ledger = verifier.ledger
     counts = ledger.what_counts()
     proved: list[tuple[str, dict[str, object]]] = []
-    open_points: list[tuple[str, dict[str, object]]] = []
+    open_points: list[tuple[str, dict[str, object]]] = [
+        ("verify.void_body", {"author": author, "seq": seq})
+        for author, seq in verifier.void[:_VOID_SHOWN]
+    ]
     identities = set()
     for author, feed in sorted(ledger.feeds.items()):
         head, opening = feed.verifier.head, feed.opening

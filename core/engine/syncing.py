@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hanse.core.errors import RejectedEntry
+from hanse.core.ledger.branches import branch_to, judged_along
 from hanse.core.ledger.entry import CheckedEntry, SignedEntry, check_entry
 from hanse.core.ledger.feed import (
     Accepted,
@@ -99,6 +100,21 @@ def check_entries(
     return [item for part in pool.map(_check_slice, slices) for item in part]
 
 
+@dataclass(slots=True)
+class _Feed:
+    """One Feed while a batch is taken; ``pending`` holds what is not appended yet, by seq."""
+
+    verifier: FeedVerifier
+    pending: dict[int, CheckedEntry]
+    headers_left: int
+    body_bytes_left: int
+    has_branches: bool
+
+    def is_next(self, entry: CheckedEntry) -> bool:
+        """Say whether ``entry`` comes after everything held."""
+        return self.verifier.head is None or entry.seq > self.verifier.head.seq
+
+
 class Acceptor:
     """Takes checked Entries into one unit of work.
 
@@ -111,32 +127,26 @@ class Acceptor:
         self._uow = uow
         self._now_ms = now_ms
         self._tier = tier
-        self._verifiers: dict[AuthorKey, FeedVerifier] = {}
+        self._feeds: dict[AuthorKey, _Feed] = {}
         self._pending: list[tuple[CheckedEntry, Accepted]] = []
-        self._pending_at: dict[tuple[AuthorKey, int], CheckedEntry] = {}
-        self._moved: set[AuthorKey] = set()
+        self._identities: list[IdentityId] = []  # of the Feeds of what is pending
         self._changed_identities: set[IdentityId] = set()
         self._branched: list[EntryId] = []
         self._moved_roots: set[IdentityId] = set()
-        self._space: dict[AuthorKey, tuple[int, int]] = {}
         self.outcome = Outcome()
 
     def accept_all(self, entries: Iterable[CheckedEntry]) -> None:
-        """Take many; what is held already costs one query."""
-        batch = list(entries)
-        held = self._uow.feeds.known([entry.entry_id for entry in batch])
-        for entry in batch:
-            if entry.entry_id in held and entry.body is None:
-                self.outcome.known += 1
-            else:
-                self.accept(entry)
+        """Take many, in the order given."""
+        for entry in entries:
+            self.accept(entry)
 
     def accept(self, entry: CheckedEntry) -> Verdict:
         """Take one Entry, and count what became of it."""
         verdict = self._take(entry)
         match verdict:
             case Accepted():
-                self.outcome.accepted += 1
+                # Counted when it was taken.
+                pass
             case Known():
                 self.outcome.known += 1
             case Parked("quota"):
@@ -159,98 +169,93 @@ class Acceptor:
 
     # --- one Entry --------------------------------------------------------------------------
 
-    def _verifier(self, author: AuthorKey) -> FeedVerifier:
-        verifier = self._verifiers.get(author)
-        if verifier is None:
-            feeds = self._uow.feeds
+    def _feed(self, author: AuthorKey) -> _Feed:
+        feed = self._feeds.get(author)
+        if feed is None:
+            held = self._uow.feeds
+            pending: dict[int, CheckedEntry] = {}
 
             def held_at(seq: int) -> CheckedEntry | None:
-                waiting = self._pending_at.get((author, seq))
-                return feeds.entry_at(author, seq) if waiting is None else waiting
+                waiting = pending.get(seq)
+                return held.entry_at(author, seq) if waiting is None else waiting
 
-            verifier = feeds.verifier(author, self._uow.projections.standing_of, held_at=held_at)
-            self._verifiers[author] = verifier
-        return verifier
+            verifier = held.verifier(author, self._uow.projections.standing_of, held_at=held_at)
+            headers, body_bytes = allowance(
+                held.tier_of(author) or self._tier,
+                0 if verifier.head is None else verifier.head.seq,
+                held.body_bytes(author),
+            )
+            has_branches = bool(held.branch_entries(author))
+            feed = _Feed(verifier, pending, headers, body_bytes, has_branches)
+            self._feeds[author] = feed
+        return feed
 
     def _take(self, entry: CheckedEntry) -> Verdict:
-        uow, author = self._uow, entry.author
-        if uow.feeds.in_branches(entry.entry_id):
+        uow = self._uow
+        feed = self._feed(AuthorKey(entry.header.author))
+        if feed.has_branches and uow.feeds.in_branches(entry.entry_id):
             return Known()
-        verifier = self._verifier(author)
-        if (paused := self._over_quota(verifier, entry)) is not None:
-            return paused
-        verdict = verifier.accept(entry, self._now_ms)
+        if feed.headers_left <= 0 and feed.is_next(entry):
+            # Its tier holds no more of it; nothing is lost by asking again later.
+            return Parked("quota")
+        verdict = feed.verifier.accept(entry, self._now_ms)
         match verdict:
             case Accepted():
-                self._append(verifier, entry, verdict)
+                self._append(feed, entry, verdict)
             case Known():
-                self._late_body(entry)
-            case Parked("gap") if entry.header.prev is not None and uow.feeds.in_branches(
-                EntryId(entry.header.prev)
-            ):
+                self._late_body(feed, entry)
+            case Parked("gap") if feed.has_branches and _prev_in_branches(uow, entry):
                 # It continues a branch that is not the one held here.
-                self._keep_branch(verifier, entry, is_broken=False)
+                self._keep_branch(feed, entry, is_broken=False)
             case Parked(reason):
                 uow.parked.add(entry, reason, self._now_ms)
             case Forked(fork, accepted):
                 uow.forks.add(fork)
                 if accepted is None:
-                    self._keep_branch(verifier, entry, is_broken=False)
+                    self._keep_branch(feed, entry, is_broken=False)
                 else:
-                    self._append(verifier, entry, accepted)
-                self._changed(verifier)
+                    self._append(feed, entry, accepted)
+                self._changed(feed)
             case Rejected(ends_feed=True):
-                self._keep_branch(verifier, entry, is_broken=True)
-                self._changed(verifier)
+                self._keep_branch(feed, entry, is_broken=True)
+                self._changed(feed)
             case Rejected():
                 pass
         return verdict
 
-    def _over_quota(self, verifier: FeedVerifier, entry: CheckedEntry) -> Parked | None:
-        """Pause a Feed whose tier holds no more of it; nothing is lost by asking again later."""
-        author = entry.author
-        if author not in self._space:
-            held = 0 if verifier.head is None else verifier.head.seq
-            tier = self._uow.feeds.tier_of(author) or self._tier
-            self._space[author] = allowance(tier, held, self._uow.feeds.body_bytes(author))
-        headers, _ = self._space[author]
-        is_next = verifier.head is None or entry.seq > verifier.head.seq
-        return Parked("quota") if is_next and headers <= 0 else None
-
-    def _append(self, verifier: FeedVerifier, entry: CheckedEntry, accepted: Accepted) -> None:
-        author = entry.author
-        headers, body_bytes = self._space[author]
-        size = entry.header.body_len if entry.body is not None else 0
-        is_root = verifier.opening is not None and verifier.opening.is_root
-        if accepted.body_fault is not None and accepted.body_state is not BodyState.VOID:
-            entry = CheckedEntry(entry.without_body())
-        elif size > body_bytes and not is_root and entry.seq > 1:
-            # The Body can be asked for again; the chain cannot have a hole.
-            entry = CheckedEntry(entry.without_body())
-            accepted = judge_body(entry)
-            size = 0
-        self._space[author] = (headers - 1, body_bytes - size)
+    def _append(self, feed: _Feed, entry: CheckedEntry, accepted: Accepted) -> None:
+        opening = feed.verifier.opening
+        assert opening is not None
+        if entry.body is not None:
+            if accepted.body_fault is not None and accepted.body_state is not BodyState.VOID:
+                entry = CheckedEntry(entry.without_body())
+            elif (size := entry.header.body_len) <= feed.body_bytes_left:
+                feed.body_bytes_left -= size
+            elif not opening.is_root and entry.seq > 1:
+                # The Body can be asked for again; the chain cannot have a hole.
+                entry = CheckedEntry(entry.without_body())
+                accepted = judge_body(entry)
+        feed.headers_left -= 1
+        feed.pending[entry.header.seq] = entry
         self._pending.append((entry, accepted))
-        self._pending_at[author, entry.seq] = entry
-        self._moved.add(author)
-        if is_root:
+        self._identities.append(opening.identity)
+        self.outcome.accepted += 1
+        if opening.is_root:
             # What others may say depends on it, so it must be there at once.
-            assert verifier.opening is not None
-            identity = verifier.opening.identity
-            is_new = self._uow.projections.standing_of(identity) is None
-            self._moved_roots.add(identity)
+            is_new = self._uow.projections.standing_of(opening.identity) is None
+            self._moved_roots.add(opening.identity)
             self._flush()
             if is_new:
                 # Nothing of this Identity is held yet: folded now, at no cost.
-                self._uow.projections.refold(identity)
+                self._uow.projections.refold(opening.identity)
             else:
-                self._changed(verifier)
+                self._changed(feed)
 
-    def _late_body(self, entry: CheckedEntry) -> None:
+    def _late_body(self, feed: _Feed, entry: CheckedEntry) -> None:
         """Take a Body for a Header that is held without one."""
         if entry.body is None:
             return
-        if (entry.author, entry.seq) in self._pending_at:
+        if entry.seq in feed.pending:
             self._flush()
         stored = self._uow.feeds.find(entry.entry_id)
         assert stored is not None
@@ -259,40 +264,41 @@ class Acceptor:
         judged = judge_body(entry)
         if judged.body_state in {BodyState.HERE, BodyState.VOID}:
             self._uow.feeds.give_body(entry.entry_id, entry.body, judged.body_state)
-            self._changed(self._verifier(entry.author))
+            self._changed(feed)
 
-    def _keep_branch(self, verifier: FeedVerifier, entry: CheckedEntry, *, is_broken: bool) -> None:
+    def _keep_branch(self, feed: _Feed, entry: CheckedEntry, *, is_broken: bool) -> None:
         self._flush()
-        self._uow.feeds.save(verifier, self._now_ms, tier=self._tier)
+        self._uow.feeds.save(feed.verifier, self._now_ms, tier=self._tier)
         self._uow.feeds.add_branch(entry, is_broken=is_broken)
+        feed.has_branches = True
         self._branched.append(entry.entry_id)
+        opening = feed.verifier.opening
+        if opening is not None and opening.is_root:
+            # A rotation counts on every branch, so what it delegates may have its turn.
+            self._moved_roots.add(opening.identity)
 
-    def _changed(self, verifier: FeedVerifier) -> None:
-        if verifier.opening is not None:
-            self._changed_identities.add(verifier.opening.identity)
+    def _changed(self, feed: _Feed) -> None:
+        if feed.verifier.opening is not None:
+            self._changed_identities.add(feed.verifier.opening.identity)
 
     # --- together ---------------------------------------------------------------------------
 
     def _flush(self) -> None:
         """Append what waits, with its Feeds' rows and Projections."""
-        for author in sorted(self._moved):
-            self._uow.feeds.save(self._verifiers[author], self._now_ms, tier=self._tier)
-        if self._pending:
-            pending, self._pending = self._pending, []
-            if self._uow.parked.count():
-                self._uow.parked.remove([entry.entry_id for entry, _ in pending])
-            numbers = self._uow.feeds.append(pending)
-            self._pending_at.clear()
-            self._uow.projections.apply(pending, numbers, self._openings(pending))
-        self._moved.clear()
-
-    def _openings(self, pending: Sequence[tuple[CheckedEntry, Accepted]]) -> list[IdentityId]:
-        identities: list[IdentityId] = []
-        for entry, _ in pending:
-            opening = self._verifiers[entry.author].opening
-            assert opening is not None
-            identities.append(opening.identity)
-        return identities
+        if not self._pending:
+            return
+        uow = self._uow
+        for author in sorted(self._feeds):
+            feed = self._feeds[author]
+            if feed.pending:
+                uow.feeds.save(feed.verifier, self._now_ms, tier=self._tier)
+                feed.pending.clear()
+        pending, self._pending = self._pending, []
+        identities, self._identities = self._identities, []
+        if uow.parked.count():
+            uow.parked.remove([entry.entry_id for entry, _ in pending])
+        numbers = uow.feeds.append(pending)
+        uow.projections.apply(pending, numbers, identities)
 
     def _retry(self) -> None:
         """Try again what was parked and may have its turn now, as long as anything moves."""
@@ -303,7 +309,7 @@ class Acceptor:
         moved = True
         while moved:
             moved = False
-            for author in list(self._verifiers):
+            for author in list(self._feeds):
                 moved |= self._retry_all(parked.ready_for(author))
             while self._branched:
                 moved |= self._retry_all(parked.of_prev(self._branched.pop()))
@@ -321,12 +327,11 @@ class Acceptor:
         """Accept what has its turn; say whether anything did not go back to waiting."""
         moved = False
         for entry in waiting:
-            head = self._verifier(entry.author).head
+            head = self._feed(entry.author).verifier.head
             if entry.header.time_ms > self._now_ms + CLOCK_AHEAD_MS_MAX:
                 continue
             is_early = entry.seq > (1 if head is None else head.seq + 1)
-            prev = entry.header.prev
-            if is_early and not (prev is not None and self._uow.feeds.in_branches(EntryId(prev))):
+            if is_early and not _prev_in_branches(self._uow, entry):
                 continue
             self._uow.parked.remove([entry.entry_id])
             if isinstance(self.accept(entry), Parked):
@@ -355,29 +360,22 @@ class Acceptor:
     def _switch(self, author: AuthorKey, last_id: EntryId) -> None:
         """Put the branch that ends in ``last_id`` in the place of the one held."""
         feeds = self._uow.feeds
-        others = {entry.entry_id: entry for entry in feeds.branch_entries(author)}
-        chain: list[CheckedEntry] = []
-        wanted = last_id
-        while wanted in others:
-            chain.append(others[wanted])
-            prev = others[wanted].header.prev
-            if prev is None:
-                return
-            wanted = EntryId(prev)
-        chain.reverse()
-        joint = chain[0].seq - 1
-        held = feeds.entry_at(author, joint)
-        if held is None or held.entry_id != wanted:
+        path = branch_to(last_id, {it.entry_id: it for it in feeds.branch_entries(author)})
+        joint = path[0].seq - 1 if path else 0
+        held = feeds.entry_at(author, joint) if joint else None
+        if held is None or held.entry_id != path[0].header.prev:
             return
         verifier = feeds.verifier_at(author, joint, self._uow.projections.standing_of)
-        accepted: list[tuple[CheckedEntry, Accepted]] = []
-        for entry in chain:
-            verdict = verifier.accept(entry, self._now_ms)
-            if not isinstance(verdict, Accepted):
-                return  # that branch does not hold either; what is held stays
-            accepted.append((entry, verdict))
+        accepted = judged_along(verifier, path, self._now_ms)
+        if accepted is None:
+            return  # that branch does not hold either; what is held stays
         feeds.switch_branch(author, joint, accepted, verifier)
-        self._verifiers.pop(author, None)
+        self._feeds.pop(author, None)
+
+
+def _prev_in_branches(uow: UnitOfWork, entry: CheckedEntry) -> bool:
+    prev = entry.header.prev
+    return prev is not None and uow.feeds.in_branches(EntryId(prev))
 
 
 def _identity_of(entry: CheckedEntry) -> IdentityId | None:

@@ -32,7 +32,11 @@ from hanse.core.crypto.passwords import (
 )
 from hanse.core.errors import EnvironmentFault, Refused, RejectedEntry
 from hanse.core.ledger.codec import decode, encode
-from hanse.core.limits import BACKUP_FRAME_SIZE_BYTES_MAX, BACKUP_KIND_CHARACTERS_MAX
+from hanse.core.limits import (
+    BACKUP_FRAME_SIZE_BYTES_MAX,
+    BACKUP_KIND_CHARACTERS_MAX,
+    BACKUP_WRAPPING_BYTES_MAX,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,8 +51,9 @@ _HEADER: Final = struct.Struct(">8sBI")
 _LENGTH: Final = struct.Struct(">I")
 _START: Final = "start"
 _END: Final = "end"
-_WRAPPING_BYTES_MAX: Final = 128  # DAG-CBOR around the payload: id, index, kind, lengths
-_BOX_SIZE_BYTES_MAX: Final = BOX_OVERHEAD_BYTES + _WRAPPING_BYTES_MAX + BACKUP_FRAME_SIZE_BYTES_MAX
+_BOX_SIZE_BYTES_MAX: Final = (
+    BOX_OVERHEAD_BYTES + BACKUP_WRAPPING_BYTES_MAX + BACKUP_FRAME_SIZE_BYTES_MAX
+)
 
 
 class BackupDamaged(EnvironmentFault):

@@ -42,7 +42,12 @@ from hanse.core.errors import (
 )
 from hanse.core.keystore.durable import make_private_folder, write_durably, write_durably_made
 from hanse.core.ledger.codec import decode, encode
-from hanse.core.limits import GUARD_FILE_SIZE_BYTES_MAX, SEQ_MAX
+from hanse.core.limits import (
+    GUARD_FILE_SIZE_BYTES_MAX,
+    LOCK_HOLDER_CHARACTERS_MAX,
+    LOCK_SINCE_MS_MAX,
+    SEQ_MAX,
+)
 from hanse.core.model.ids import AuthorKey, EntryId
 
 if TYPE_CHECKING:
@@ -63,8 +68,6 @@ _MACHINE_ID_FILES: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine
 
 _MACHINE_ID: Final = re.compile(rb"[0-9a-fA-F]{32}")
 _LOCKED_BYTE: Final = 2**30
-_HOLDER_CHARACTERS_MAX: Final = 100
-_SINCE_MS_MAX: Final = 253_402_300_799_000  # the last second of the year 9999
 
 _Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 _Salt = Annotated[
@@ -190,8 +193,8 @@ class FolderLock:
     def _write_holder(self, descriptor: int) -> None:
         holder = _Holder(
             pid=os.getpid(),
-            program=self._program[:_HOLDER_CHARACTERS_MAX],
-            host=socket.gethostname()[:_HOLDER_CHARACTERS_MAX],
+            program=self._program[:LOCK_HOLDER_CHARACTERS_MAX],
+            host=socket.gethostname()[:LOCK_HOLDER_CHARACTERS_MAX],
             since_ms=self._clock.now_ms(),
         )
         # A full disk leaves the holder unnamed, which is no reason to refuse the lock.
@@ -202,9 +205,9 @@ class FolderLock:
 
 class _Holder(msgspec.Struct, frozen=True):
     pid: int
-    program: Annotated[str, msgspec.Meta(max_length=_HOLDER_CHARACTERS_MAX)]
-    host: Annotated[str, msgspec.Meta(max_length=_HOLDER_CHARACTERS_MAX)]
-    since_ms: Annotated[int, msgspec.Meta(ge=0, le=_SINCE_MS_MAX)]
+    program: Annotated[str, msgspec.Meta(max_length=LOCK_HOLDER_CHARACTERS_MAX)]
+    host: Annotated[str, msgspec.Meta(max_length=LOCK_HOLDER_CHARACTERS_MAX)]
+    since_ms: Annotated[int, msgspec.Meta(ge=0, le=LOCK_SINCE_MS_MAX)]
 
 
 def _read_holder(descriptor: int) -> str:

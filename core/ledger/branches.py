@@ -1,12 +1,14 @@
-"""Every branch of a forked root feed, judged the same on every Peer.
+"""The branches of forked Feeds, judged the same on every Peer.
 
-Which branch of a Fork stands in the Feed depends on which came first; what the Root
-said on it does not.  So the whole tree is walked from Entry 1, each path judged by
+Which branch of a Fork stands in a Feed depends on which came first; what the Root
+said on a forked root feed does not.  So its whole tree is walked from Entry 1, each path judged by
 the rules of ``ledger.feed`` as if it were the only one:
 
 * An Entry counts when it follows well on its path.  A broken one, and what follows
   it or a rotation, counts on no path.
 * An Entry whose Body is missing ends its path until the Body is here.
+* ``branch_to`` finds the branch of a *Device's* Feed that a revocation confirmed, so
+  that it can be put in the place of the one that came first.
 * Whether the Root key belongs to the Identity that Entry 1 names is the question of
   ``ledger.identities.standing``, which reads the result.
 """
@@ -24,7 +26,7 @@ from hanse.core.ledger.tree import Peaks
 from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 def valid_on_any_branch(
@@ -62,6 +64,34 @@ def valid_on_any_branch(
                 valid.append(entry)
                 paths.append(longer)
     return sorted(valid, key=lambda entry: (entry.seq, entry.entry_id))
+
+
+def branch_to(last_id: EntryId, others: Mapping[EntryId, CheckedEntry]) -> list[CheckedEntry]:
+    """Return the path among ``others`` that ends in ``last_id``, in order; it may be empty.
+
+    What its first Entry names as the one before it stands in the Feed, or nowhere here.
+    """
+    path: list[CheckedEntry] = []
+    wanted: EntryId | None = last_id
+    while wanted is not None and (entry := others.get(wanted)) is not None:
+        path.append(entry)
+        prev = entry.header.prev
+        wanted = None if prev is None else EntryId(prev)
+    path.reverse()
+    return path
+
+
+def judged_along(
+    verifier: FeedVerifier, path: Iterable[CheckedEntry], now_ms: int
+) -> list[tuple[CheckedEntry, Accepted]] | None:
+    """Accept ``path`` from its joint on; return ``None`` where one Entry does not follow."""
+    accepted: list[tuple[CheckedEntry, Accepted]] = []
+    for entry in path:
+        verdict = verifier.accept(entry, now_ms)
+        if not isinstance(verdict, Accepted):
+            return None
+        accepted.append((entry, verdict))
+    return accepted
 
 
 def _opened_by(first: CheckedEntry) -> FeedVerifier | None:

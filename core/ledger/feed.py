@@ -174,6 +174,19 @@ class FeedVerifier:
         self._held_at = held_at
         self._standing_of = standing_of
 
+    def at(self, head: Head, peaks: Peaks) -> FeedVerifier:
+        """Return a verifier at an earlier Entry of the same Feed; disputes stay known."""
+        return FeedVerifier(
+            self.author,
+            held_at=self._held_at,
+            standing_of=self._standing_of,
+            head=head,
+            peaks=peaks,
+            opening=self.opening,
+            state=self.state,
+            frozen_seq=self.frozen_seq,
+        )
+
     def accept(self, entry: CheckedEntry, now_ms: int) -> Verdict:
         """Say what ``entry`` is; move the Head only when it is the next one.
 

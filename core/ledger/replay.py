@@ -15,7 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hanse.core.ledger.branches import valid_on_any_branch
+from hanse.core.ledger.branches import branch_to, judged_along, valid_on_any_branch
+from hanse.core.ledger.entry import Head
 from hanse.core.ledger.feed import (
     Accepted,
     FeedVerifier,
@@ -33,9 +34,10 @@ from hanse.core.ledger.identities import (
     counted_until,
     standing,
 )
+from hanse.core.ledger.tree import Peaks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from hanse.core.ledger.entry import CheckedEntry
     from hanse.core.ledger.forks import Fork
@@ -49,6 +51,22 @@ class MemoryFeed:
     verifier: FeedVerifier
     entries: list[CheckedEntry] = field(default_factory=list)
     others: dict[EntryId, CheckedEntry] = field(default_factory=dict)
+
+    def switch(self, joint: int, path: Sequence[CheckedEntry], now_ms: int) -> None:
+        """Let ``path`` follow the Entry at ``joint``; what stood there becomes a branch."""
+        last = self.entries[joint - 1]
+        peaks = Peaks()
+        for entry in self.entries[:joint]:
+            peaks.add(entry.entry_id)
+        verifier = self.verifier.at(Head(joint, last.entry_id, last.header.time_ms), peaks)
+        if judged_along(verifier, path, now_ms) is None:
+            return  # that branch does not hold either; what is held stays
+        for entry in self.entries[joint:]:
+            self.others[entry.entry_id] = entry
+        for entry in path:
+            del self.others[entry.entry_id]
+        self.entries[joint:] = path
+        self.verifier = verifier
 
     @property
     def opening(self) -> Opening | None:
@@ -64,13 +82,32 @@ class MemoryLedger:
         self.feeds: dict[AuthorKey, MemoryFeed] = {}
         self.forks: dict[bytes, Fork] = {}
         self.waiting: dict[EntryId, tuple[CheckedEntry, str]] = {}
+        self._is_settling = False
 
     def accept(self, entry: CheckedEntry, now_ms: int) -> Verdict:
         """Take one Entry and then whatever was waiting for it; return the verdict on it alone."""
         verdict = self._accept_one(entry, now_ms)
         if self.waiting and not isinstance(verdict, Known | Parked):
             self._retry(now_ms)
+        if self._is_settling:
+            self._settle(now_ms)
         return verdict
+
+    def _settle(self, now_ms: int) -> None:
+        """Put the branch that a revocation confirmed in the place of the one held."""
+        self._is_settling = False
+        for author, feed in self.feeds.items():
+            opening = feed.opening
+            if opening is None or opening.is_root or not feed.others:
+                continue
+            known = self.standing_of(opening.identity)
+            cut = None if known is None else known.cut_of(author, opening.r)
+            if cut is None or cut.last_id not in feed.others:
+                continue
+            path = branch_to(cut.last_id, feed.others)
+            joint = path[0].seq - 1
+            if joint and feed.entries[joint - 1].entry_id == path[0].header.prev:
+                feed.switch(joint, path, now_ms)
 
     def _feed(self, author: AuthorKey) -> MemoryFeed:
         feed = self.feeds.get(author)
@@ -93,14 +130,19 @@ class MemoryLedger:
             case Accepted():
                 feed.entries.append(entry)
                 self.waiting.pop(entry.entry_id, None)
+                opening = feed.opening
+                assert opening is not None
+                self._is_settling |= opening.is_root and bool(self.forks)
             case Parked("gap") if entry.header.prev in feed.others:
                 # It continues a branch that is not the one held here.
                 feed.others[entry.entry_id] = entry
+                self._is_settling = True
                 self.waiting.pop(entry.entry_id, None)
             case Parked(reason):
                 self.waiting[entry.entry_id] = (entry, reason)
             case Forked(fork, accepted):
                 self.forks[fork.proof] = fork
+                self._is_settling = True
                 if accepted is None:
                     feed.others[entry.entry_id] = entry
                 else:

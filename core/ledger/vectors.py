@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 _START: Final = re.compile(rb'\s*\{\s*"about"\s*:')
-_T = TypeVar("_T")
 
 _Hex = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2})*\Z")]
 _Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -74,6 +73,9 @@ class _Vector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     note: _Note = ""
     reason: str | None = None
+
+
+_V = TypeVar("_V", bound=_Vector)
 
 
 class _Encoding(_Vector, frozen=True, kw_only=True):
@@ -248,53 +250,41 @@ def _read(raw: bytes) -> _Document:
 
 
 def _checks(document: _Document) -> Iterator[Check]:
-    for name, vectors, check in (
-        ("valid", document.valid, _check_encoding),
-        ("hostile", document.hostile, _check_encoding),
-        ("forks", document.forks, _check_fork),
-        ("trees", document.trees, _check_tree),
-        ("inclusion", document.inclusion, _check_inclusion),
-        ("consistency", document.consistency, _check_consistency),
-        ("phrases", document.phrases, _check_phrase),
-        ("envelopes", document.envelopes, _check_envelope),
-        ("disclosures", document.disclosures, _check_disclosure),
-    ):
-        yield from _each(name, vectors, check)
+    yield from _each("valid", document.valid, _check_encoding)
+    yield from _each("hostile", document.hostile, _check_encoding)
     for row in document.kinds:
         yield f"kinds {row.kind}: valid", _body_differs(row)
-        yield from _each(
-            f"kinds {row.kind}: invalid",
-            row.invalid,
-            lambda it, kind=row.kind: parse_body(kind, _b(it.hex)),
-        )
+        yield from _each(f"kinds {row.kind}: invalid", row.invalid, _body_check(row.kind))
     for number, vector in enumerate(document.feeds, start=1):
         yield from _check_feeds(f"feeds {number}, {vector.note}", vector)
+    yield from _each("forks", document.forks, _check_fork)
+    yield from _each("trees", document.trees, _check_tree)
+    yield from _each("inclusion", document.inclusion, _check_inclusion)
+    yield from _each("consistency", document.consistency, _check_consistency)
+    yield from _each("phrases", document.phrases, _check_phrase)
+    yield from _each("envelopes", document.envelopes, _check_envelope)
+    yield from _each("disclosures", document.disclosures, _check_disclosure)
 
 
-def _each(name: str, vectors: Iterable[_T], check: Callable[[_T], object]) -> Iterator[Check]:
-    """Run ``check`` on each vector: it raises what the reason names, and says what differs."""
+def _each(name: str, vectors: Iterable[_V], check: Callable[[_V], str | None]) -> Iterator[Check]:
+    """Run ``check`` on each: it raises what the reason names, else says what differs."""
     for number, vector in enumerate(vectors, start=1):
-        assert isinstance(vector, _Vector)
         where = f"{name} {number}, {vector.note}"
+        expected = vector.reason
         try:
             differs = check(vector)
         except HanseError as error:
             found = _reason(error)
-            differs = None if found == vector.reason else f"refused with {found}"
-            yield where, _not(vector.reason or "accepted", differs)
+            if found == expected:
+                yield where, None
+            else:
+                yield where, f"expected {expected or 'accepted'}, found refused with {found}"
             continue
-        if vector.reason is not None:
-            yield where, _not(vector.reason, "accepted")
-        else:
-            yield where, differs if isinstance(differs, str) else None
+        yield where, differs if expected is None else f"expected {expected}, found accepted"
 
 
 def _reason(error: HanseError) -> str:
     return error.reason if isinstance(error, RejectedEntry) else error.code
-
-
-def _not(expected: object, found: object) -> str | None:
-    return None if found is None else f"expected {expected}, found {found}"
 
 
 def _first_difference(pairs: Iterable[tuple[str, object, object]]) -> str | None:
@@ -330,6 +320,13 @@ def _check_encoding(vector: _Encoding) -> str | None:
     if _readable(value) != vector.value:
         return "the bytes say another value"
     return None if encode(value) == raw else "the value encodes to other bytes"
+
+
+def _body_check(kind: str) -> Callable[[_Encoding], str | None]:
+    def check(vector: _Encoding) -> None:
+        parse_body(kind, _b(vector.hex))
+
+    return check
 
 
 def _body_differs(row: _Kind) -> str | None:

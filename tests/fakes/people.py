@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hanse.core.crypto.phrase import Phrase, new_phrase
 from hanse.core.engine.accounts import register, restore
 from hanse.core.engine.engine import Engine
 from hanse.core.engine.home import Home
-from hanse.core.engine.views import AccountView, Restored
 from hanse.core.keystore.keystore import KdfCost
 from hanse.core.limits import KDF_MEMORY_BYTES_MIN, KDF_OPS_MIN
 from tests.fakes.chance import SeededChance
 from tests.fakes.clock import FakeClock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hanse.core.engine.views import AccountView, Restored
 
 PASSPHRASE = "a long enough passphrase"
 CHEAP = KdfCost(KDF_OPS_MIN, KDF_MEMORY_BYTES_MIN)

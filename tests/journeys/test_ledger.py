@@ -278,8 +278,13 @@ def test_a_known_kind_with_an_unknown_field_has_a_void_body_and_a_good_header(
     with bo.open() as engine:
         shown = engine.ledger.show(author=anna.view.device)[-1]
         assert (shown.seq, shown.body_state) == (5, "void")
+        path = tmp_path / "with-void.hanse-feed"
+        engine.ledger.export(path, authors=[anna.view.device])
         assert engine.accounts.profile(anna.view.identity).about == "second"
         assert engine.ledger.verify().holds
+    report = verify_file(path, NOW_MS)
+    assert report.holds
+    assert ("verify.void_body", {"author": anna.view.device, "seq": 5}) in report.open_points
 
 
 def test_a_wrong_body_costs_no_header(anna: Person, bo: Person, tmp_path: Path) -> None:

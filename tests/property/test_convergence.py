@@ -143,12 +143,15 @@ def test_the_store_and_the_ledger_in_memory_agree_about_what_is_held(seed: int) 
                 for entry in entries:
                     accept_batch(uow, [entry], NOW_MS)
                 frozen = {
-                    bytes(row.author): row.frozen_seq for row in uow.feeds.all() if row.opening
+                    bytes(row.author): (row.frozen_seq, counted_of(uow, row))
+                    for row in uow.feeds.all()
+                    if row.opening
                 }
         finally:
             store.close()
+    counts = memory.what_counts()
     assert frozen == {
-        bytes(author): feed.verifier.frozen_seq
+        bytes(author): (feed.verifier.frozen_seq, counts[author])
         for author, feed in memory.feeds.items()
         if feed.opening
     }
@@ -192,3 +195,9 @@ def test_the_branch_a_revocation_names_is_the_one_that_counts(order: str) -> Non
     assert profile is not None
     assert profile.name == "owner again"
     assert counted == 4
+    memory = MemoryLedger()
+    for batch in batches:
+        for entry in batch:
+            memory.accept(entry, NOW_MS)
+    assert memory.what_counts()[device.key] == 4
+    assert memory.feeds[device.key].entries[3].entry_id == branch.ids[3]

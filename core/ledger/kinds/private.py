@@ -34,12 +34,12 @@ from hanse.core.limits import (
     ENVELOPE_SLOTS_MAX,
     PRIVATE_PADDING_BYTES,
     PRIVATE_PLAINTEXT_SIZE_BYTES_MAX,
+    SEEDS_PER_BODY_MAX,
 )
 
 _BOX_OVERHEAD_BYTES: Final = 40  # nonce and authenticator
 _SLOT_SIZE_BYTES: Final = 80
 _SLOT_COUNTS: Final = (2, 4, 8)
-_SEEDS_MAX: Final = 512
 
 assert _SLOT_COUNTS[-1] == ENVELOPE_SLOTS_MAX
 
@@ -114,7 +114,7 @@ class Message1(InnerBody, frozen=True, kw_only=True):
 class Seeds1(InnerBody, frozen=True, kw_only=True):
     """The secret seeds of key epochs, on their way to the Identity's other Devices."""
 
-    seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1, max_length=_SEEDS_MAX)]
+    seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1, max_length=SEEDS_PER_BODY_MAX)]
 
     def check(self) -> None:
         """Refuse epochs out of order or given twice."""

@@ -51,9 +51,7 @@ def recursive_root(ids: list[bytes]) -> bytes:
     split = 1
     while split * 2 < len(ids):
         split *= 2
-    return sha256(
-        b"\1" + recursive_root(ids[:split]) + recursive_root(ids[split:])
-    ).digest()
+    return sha256(b"\1" + recursive_root(ids[:split]) + recursive_root(ids[split:])).digest()
 
 
 def some_ids(count: int) -> list[bytes]:

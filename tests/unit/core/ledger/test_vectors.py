@@ -154,9 +154,9 @@ SPOILT = [
 
 @pytest.mark.parametrize(("name", "spoil", "where"), SPOILT)
 def test_a_changed_vector_is_named(name, spoil, where):
-    content = copy.deepcopy(CONTENT[name])
-    if name == "kinds":  # the largest file: the rest of it is run above
-        content["kinds"] = content["kinds"][:5]
+    # A few of each are enough here: all of them are run above.
+    few = {key: it[:5] if isinstance(it, list) else it for key, it in CONTENT[name].items()}
+    content = copy.deepcopy(few)
     before, _ = check_vectors(raw_of(content))
     spoil(content)
     count, faults = check_vectors(raw_of(content))

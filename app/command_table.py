@@ -1,0 +1,245 @@
+"""The one table of terminal commands: what they are called, what they take, who does them.
+
+* It imports nothing of the engine: help, completion and the documents are made
+  from it, and the module of a command is loaded when the command is run.
+* Help is said by the catalogue: ``help.`` and the words of the command; a
+  parameter names its own code.
+* A parameter arrives at the command under its long name with underscores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, unique
+from typing import Final
+
+
+@unique
+class Kind(Enum):
+    """What a parameter is read as."""
+
+    TEXT = "text"
+    FLAG = "flag"
+    NUMBER = "number"
+    FILE = "file"
+    FOLDER = "folder"
+    CHOICE = "choice"
+    LANGUAGE = "language"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One option or, without dashes, one argument.
+
+    ``metavar`` is a code of the catalogue; ``passed_as`` the name the command knows it by.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    metavar: str = ""
+    choices: tuple[str, ...] = ()
+    default: str | int | None = None
+    is_many: bool = False
+    is_required: bool = False
+    passed_as: str = ""
+
+    @property
+    def is_option(self) -> bool:
+        """True when it is named on the command line."""
+        return self.name.startswith("--")
+
+    @property
+    def argument_name(self) -> str:
+        """The name under which the command takes it."""
+        return self.passed_as or self.name.removeprefix("--").replace("-", "_")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: ``act`` is MODULE:FUNCTION below ``hanse.app.commands``."""
+
+    words: tuple[str, ...]
+    act: str
+    parameters: tuple[Parameter, ...] = ()
+
+    @property
+    def help(self) -> str:
+        """The code of its help."""
+        return "help." + ".".join(self.words)
+
+
+REASONS: Final = ("lost", "stolen", "sold", "other")
+SHELLS: Final = ("bash", "zsh", "fish")
+
+GLOBAL_OPTIONS: Final = (
+    Parameter("--json", Kind.FLAG, "option.json"),
+    Parameter("--data-dir", Kind.FOLDER, "option.data_dir", "metavar.folder"),
+    Parameter("--lang", Kind.LANGUAGE, "option.lang", "metavar.lang"),
+    Parameter("--offline", Kind.FLAG, "option.offline"),
+    Parameter("--passphrase-file", Kind.FILE, "option.passphrase_file", "metavar.file"),
+    Parameter("--yes", Kind.FLAG, "option.yes"),
+    Parameter("--verbose", Kind.FLAG, "option.verbose"),
+)
+
+_FULL = Parameter("--full", Kind.FLAG, "option.full")
+_NAME = Parameter("--name", Kind.TEXT, "option.name", "metavar.name")
+_DEVICE_NAME = Parameter("--device-name", Kind.TEXT, "option.device_name", "metavar.name")
+_WORDS = Parameter("--words", Kind.LANGUAGE, "option.words", "metavar.lang")
+_PHRASE_FILE = Parameter("--phrase-file", Kind.FILE, "option.phrase_file", "metavar.file")
+_NEW_PASSPHRASE_FILE = Parameter(
+    "--new-passphrase-file", Kind.FILE, "option.new_passphrase_file", "metavar.file"
+)
+_WITHOUT_PEER = Parameter("--without-peer", Kind.FLAG, "option.without_peer")
+_FILE_OUT = Parameter(
+    "file", Kind.FILE, "argument.file_out", "metavar.file", is_required=True, passed_as="path"
+)
+_FILE_IN = Parameter(
+    "file", Kind.FILE, "argument.file_in", "metavar.file", is_required=True, passed_as="path"
+)
+_ENTRY = Parameter("entry", Kind.TEXT, "argument.entry", "metavar.entry", is_required=True)
+_BACKUP = Parameter(
+    "file", Kind.FILE, "argument.backup", "metavar.file", is_required=True, passed_as="path"
+)
+
+COMMANDS: Final = (
+    Command(
+        ("account", "create"),
+        "account:create",
+        (
+            _NAME,
+            _DEVICE_NAME,
+            _WORDS,
+            Parameter("--no-ask", Kind.FLAG, "option.no_ask"),
+            _NEW_PASSPHRASE_FILE,
+        ),
+    ),
+    Command(
+        ("account", "restore"),
+        "account:restore",
+        (
+            Parameter("--from", Kind.FILE, "option.from", "metavar.file", passed_as="source"),
+            _NAME,
+            _DEVICE_NAME,
+            _PHRASE_FILE,
+            _NEW_PASSPHRASE_FILE,
+        ),
+    ),
+    Command(("account", "list"), "account:show_list", (_FULL,)),
+    Command(
+        ("account", "unlock"),
+        "account:unlock",
+        (Parameter("--remember", Kind.FLAG, "option.remember"),),
+    ),
+    Command(("account", "lock"), "account:lock"),
+    Command(("account", "confirm"), "account:confirm", (_PHRASE_FILE,)),
+    Command(
+        ("account", "profile"),
+        "account:profile",
+        (
+            Parameter("identity", Kind.TEXT, "argument.identity", "metavar.identity"),
+            Parameter("--name", Kind.TEXT, "option.profile_name", "metavar.name"),
+            Parameter("--about", Kind.TEXT, "option.about", "metavar.text"),
+            Parameter("--web", Kind.TEXT, "option.web", "metavar.url", is_many=True),
+            Parameter("--contact", Kind.TEXT, "option.contact", "metavar.text"),
+            Parameter("--sector", Kind.TEXT, "option.sector", "metavar.text", is_many=True),
+            Parameter("--language", Kind.TEXT, "option.language", "metavar.lang"),
+            Parameter("--picture", Kind.FILE, "option.picture", "metavar.file"),
+        ),
+    ),
+    Command(("account", "devices"), "account:devices", (_FULL,)),
+    Command(
+        ("account", "revoke"),
+        "account:revoke",
+        (
+            Parameter("device", Kind.TEXT, "argument.device", "metavar.device", is_required=True),
+            Parameter(
+                "--reason",
+                Kind.CHOICE,
+                "option.revoke_reason",
+                choices=REASONS,
+                default="lost",
+            ),
+            Parameter("--last-seq", Kind.NUMBER, "option.last_seq", "metavar.number"),
+            _PHRASE_FILE,
+            _WITHOUT_PEER,
+        ),
+    ),
+    Command(
+        ("account", "rotate"),
+        "account:rotate",
+        (
+            Parameter("--new-words", Kind.FLAG, "option.new_words"),
+            _WORDS,
+            _PHRASE_FILE,
+            _WITHOUT_PEER,
+        ),
+    ),
+    Command(("account", "passphrase"), "account:passphrase", (_NEW_PASSPHRASE_FILE,)),
+    Command(
+        ("ledger", "show"),
+        "ledger:show",
+        (
+            Parameter("--tail", Kind.NUMBER, "option.tail", "metavar.number", default=20),
+            Parameter("--author", Kind.TEXT, "option.author", "metavar.device"),
+            Parameter("--kind", Kind.TEXT, "option.kind", "metavar.kind"),
+            _FULL,
+        ),
+    ),
+    Command(("ledger", "feeds"), "ledger:feeds", (_FULL,)),
+    Command(("ledger", "verify"), "ledger:verify"),
+    Command(("ledger", "rebuild"), "ledger:rebuild"),
+    Command(
+        ("ledger", "export"),
+        "ledger:export",
+        (
+            _FILE_OUT,
+            Parameter(
+                "--author", Kind.TEXT, "option.export_author", "metavar.device", is_many=True
+            ),
+            Parameter("--everything", Kind.FLAG, "option.everything"),
+        ),
+    ),
+    Command(("ledger", "import"), "ledger:import_file", (_FILE_IN,)),
+    Command(
+        ("ledger", "disclose"),
+        "ledger:disclose",
+        (
+            _ENTRY,
+            Parameter("file", Kind.FILE, "argument.disclosure", "metavar.file", passed_as="path"),
+            Parameter("--public", Kind.FLAG, "option.public"),
+        ),
+    ),
+    Command(
+        ("ledger", "erase"),
+        "ledger:erase",
+        (
+            Parameter(
+                "entry",
+                Kind.TEXT,
+                "argument.entries",
+                "metavar.entry",
+                is_many=True,
+                is_required=True,
+            ),
+            Parameter(
+                "--reason", Kind.TEXT, "option.erase_reason", "metavar.text", is_required=True
+            ),
+        ),
+    ),
+    Command(("ledger", "proof"), "ledger:proof", (_ENTRY, _FILE_OUT)),
+    Command(("verify",), "verify:verify", (_FILE_IN,)),
+    Command(("backup", "make"), "backup:make", (_FILE_OUT,)),
+    Command(
+        ("backup", "restore"),
+        "backup:restore",
+        (_BACKUP, _NAME, _DEVICE_NAME, _PHRASE_FILE, _NEW_PASSPHRASE_FILE),
+    ),
+    Command(("backup", "drill"), "backup:drill", (_BACKUP, _PHRASE_FILE)),
+    Command(
+        ("doctor",),
+        "doctor:doctor",
+        (Parameter("--bundle", Kind.FILE, "option.bundle", "metavar.file"),),
+    ),
+    Command(("demo",), "demo:demo", (Parameter("--quick", Kind.FLAG, "option.quick"),)),
+)

@@ -1,0 +1,95 @@
+"""The terminal as a port: what is printed, what is asked, and whether anybody can answer.
+
+* Results go to standard output; questions, drafts and warnings to standard error,
+  so that a pipe or ``--json`` carries the result alone.
+* Both are written as UTF-8, and a character that cannot be written becomes ``?``
+  instead of an exception.
+* A secret is asked for without echo, and only of a terminal.
+"""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from io import TextIOWrapper
+from typing import Protocol
+
+from hanse.app.columns import harmless
+from hanse.core.limits import PIPED_CHARACTERS_MAX
+
+
+class Console(Protocol):
+    """What a command may do with the terminal."""
+
+    @property
+    def has_person(self) -> bool:
+        """True when somebody sits at a terminal and can be asked."""
+        ...
+
+    def out(self, text: str) -> None:
+        """Print a part of the result."""
+        ...
+
+    def err(self, text: str) -> None:
+        """Print what is not the result."""
+        ...
+
+    def ask(self, question: str) -> str:
+        """Ask, and return the line typed."""
+        ...
+
+    def ask_hidden(self, question: str) -> str:
+        """Ask without showing what is typed."""
+        ...
+
+    def piped(self) -> str:
+        """Return what another program sent to standard input, empty at a terminal."""
+        ...
+
+
+class SystemConsole:
+    """The console of this process."""
+
+    def __init__(self) -> None:
+        """Make standard output and error write any character."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(encoding="utf-8", errors="replace")
+
+    @property
+    def has_person(self) -> bool:
+        """True when standard input and error are a terminal."""
+        return _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
+
+    def out(self, text: str) -> None:
+        """Print to standard output."""
+        print(harmless(text), flush=True)
+
+    def err(self, text: str) -> None:
+        """Print to standard error."""
+        print(harmless(text), file=sys.stderr, flush=True)
+
+    def ask(self, question: str) -> str:
+        """Ask on standard error, so that the answer to a pipe stays clean."""
+        print(harmless(question), end=" ", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            raise EOFError
+        return line.rstrip("\r\n")
+
+    def ask_hidden(self, question: str) -> str:
+        """Ask on the terminal with the echo off."""
+        return getpass.getpass(harmless(question) + " ")
+
+    def piped(self) -> str:
+        """Read standard input, up to what any phrase or passphrase could need."""
+        if sys.stdin is None or _is_terminal(sys.stdin):
+            return ""
+        return sys.stdin.read(PIPED_CHARACTERS_MAX)
+
+
+def _is_terminal(stream: object) -> bool:
+    try:
+        return isinstance(stream, TextIOWrapper) and stream.isatty()
+    except ValueError:  # closed
+        return False

@@ -1,0 +1,273 @@
+"""The desk between a person and the engine: says sentences, asks, and takes secrets.
+
+* A passphrase comes from ``--passphrase-file``, then from the system's keyring if
+  it was remembered there, then from a hidden prompt; a phrase from ``--phrase-file``,
+  a hidden prompt or a pipe.  Where there is no way to ask, that is said; nothing waits.
+* What signs shows its draft and asks first; ``--yes`` answers for the person.
+* Secrets pass through and are kept by nobody here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from hanse.core.crypto.passwords import normal_passphrase
+from hanse.core.crypto.phrase import Phrase, parse_phrase
+from hanse.core.errors import (
+    EXIT_NO,
+    FileUnreadable,
+    HanseError,
+    PassphraseTooShort,
+    UserError,
+    WrongUse,
+)
+from hanse.core.keystore.keyring_store import load_passphrase
+from hanse.core.keystore.keystore import read_public
+from hanse.core.limits import PASSPHRASE_CHARACTERS_MIN, SECRET_FILE_SIZE_BYTES_MAX
+from hanse.core.sentences import say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from hanse.app.bootstrap import Hanse
+    from hanse.app.console import Console
+    from hanse.core.engine.engine import Engine
+    from hanse.core.model.ids import IdentityId
+
+_TRIES: Final = 3
+_REMEMBERED_FOLDER: Final = "remembered"
+
+
+class NoWayToAskPassphrase(WrongUse):
+    """A passphrase is needed, and there is neither a file nor a keyring nor a terminal."""
+
+    code = "passphrase.no_way_to_ask"
+    text = "a passphrase is needed; give --passphrase-file or run in a terminal"
+
+
+class NoWayToAskPhrase(WrongUse):
+    """A Recovery phrase is needed, and there is neither a file nor a pipe nor a terminal."""
+
+    code = "phrase.no_way_to_ask"
+    text = "the recovery phrase is needed; give --phrase-file, a pipe, or run in a terminal"
+
+
+class NoWayToConfirm(WrongUse):
+    """The act must be confirmed, and nobody can be asked."""
+
+    code = "confirm.no_way_to_ask"
+    text = "this must be confirmed; give {option} or run in a terminal"
+    fields = ("option",)
+
+
+class OptionNeeded(WrongUse):
+    """Something must be said, and nobody can be asked."""
+
+    code = "option.needed"
+    text = "{option} is needed when there is no terminal to ask on"
+    fields = ("option",)
+
+
+class PassphraseMismatch(WrongUse):
+    """The two passphrases typed differ."""
+
+    code = "passphrase.mismatch"
+    text = "the two passphrases differ"
+
+
+class SecretFileUnfit(WrongUse):
+    """A file that should hold a passphrase or a phrase holds none."""
+
+    code = "secret_file.unfit"
+    text = "{path} does not begin with a line of text"
+    fields = ("path",)
+
+
+class Cancelled(UserError):
+    """The person said no."""
+
+    code = "act.cancelled"
+    text = "cancelled by the person"
+    exit_code = EXIT_NO
+
+
+class Desk:
+    """What a command works with; one for each run."""
+
+    def __init__(self, hanse: Hanse, console: Console) -> None:
+        """Nothing is opened yet."""
+        self.hanse = hanse
+        self.console = console
+        self.language: Final = hanse.settings.lang
+
+    @property
+    def is_json(self) -> bool:
+        """True when the result goes to a program."""
+        return self.hanse.settings.is_json
+
+    def say(self, code: str, **values: object) -> str:
+        """Say a sentence in the person's language."""
+        return say(code, values, self.language)
+
+    def tell(self, code: str, **values: object) -> None:
+        """Show a sentence that is not the result."""
+        self.console.err(self.say(code, **values))
+
+    # --- questions --------------------------------------------------------------------------
+
+    def text(self, given: str | None, option: str, question: str) -> str:
+        """Return what was given for ``option``, or ask for it."""
+        if given:
+            return given
+        if not self.console.has_person:
+            raise OptionNeeded(option=option)
+        for _ in range(_TRIES):
+            if typed := self.console.ask(self.say(question)).strip():
+                return typed
+        raise OptionNeeded(option=option)
+
+    def confirm(self, draft: Sequence[str], question: str = "confirm.sign") -> None:
+        """Show what is about to be done and go on only after a yes, else ``Cancelled``."""
+        if self.hanse.settings.is_yes:
+            return
+        if not self.console.has_person:
+            raise NoWayToConfirm(option="--yes")
+        for line in draft:
+            self.console.err(line)
+        self.yes_or_cancel(question)
+
+    def confirm_without_peer(self, *, is_given: bool) -> None:
+        """Warn that no Peer confirmed the copy of the root feed, and ask for a second yes."""
+        if is_given:
+            return
+        if not self.console.has_person:
+            raise NoWayToConfirm(option="--without-peer")
+        self.tell("root.no_peer")
+        self.yes_or_cancel("confirm.without_peer")
+
+    def yes_or_cancel(self, question: str) -> None:
+        """Ask, and raise ``Cancelled`` unless the answer is yes."""
+        typed = self.console.ask(self.say(question)).strip().casefold()
+        if typed not in self.say("confirm.yes_words").split():
+            raise Cancelled
+
+    # --- secrets ----------------------------------------------------------------------------
+
+    def passphrase(self) -> str:
+        """Return the passphrase of the Account that is meant."""
+        if (path := self.hanse.settings.passphrase_file) is not None:
+            return self._secret_in(path, all_lines=False)
+        if (kept := self._kept_passphrase()) is not None:
+            return kept
+        if not self.console.has_person:
+            raise NoWayToAskPassphrase
+        return self.console.ask_hidden(self.say("ask.passphrase"))
+
+    def new_passphrase(self, path: Path | None) -> str:
+        """Return a passphrase to be set, typed twice or read from ``path``.
+
+        Its length is judged here too, though the Keystore judges it again: a person must
+        not write down 24 words first.
+        """
+        if path is not None:
+            found = self._secret_in(path, all_lines=False)
+        elif not self.console.has_person:
+            raise NoWayToAskPassphrase
+        else:
+            found = self._typed_twice()
+        if (size := len(normal_passphrase(found))) < PASSPHRASE_CHARACTERS_MIN:
+            raise PassphraseTooShort(least=PASSPHRASE_CHARACTERS_MIN, found=size)
+        return found
+
+    def phrase(self, path: Path | None, question: str = "ask.phrase") -> Phrase:
+        """Return the Recovery phrase of the Account that is meant."""
+        if path is not None:
+            return parse_phrase(self._secret_in(path, all_lines=True))
+        if self.console.has_person:
+            return parse_phrase(self.console.ask_hidden(self.say(question)))
+        if not (piped := self.console.piped()).strip():
+            raise NoWayToAskPhrase
+        return parse_phrase(piped)
+
+    def remembered_mark(self, identity: IdentityId) -> Path:
+        """Name the file that says the keyring has the passphrase; it holds no secret.
+
+        Without it every command would have to wake the system's keyring.
+        """
+        return self.hanse.settings.config / _REMEMBERED_FOLDER / identity.hex()
+
+    def _kept_passphrase(self) -> str | None:
+        identity = read_public(self.hanse.home().keystore).identity
+        if not self.remembered_mark(identity).exists():
+            return None
+        try:
+            return load_passphrase(identity)
+        except HanseError as error:
+            self.tell(error.code, **error.values)
+            return None
+
+    def _typed_twice(self) -> str:
+        self.tell("passphrase.rule", least=PASSPHRASE_CHARACTERS_MIN)
+        first = self.console.ask_hidden(self.say("ask.new_passphrase"))
+        if self.console.ask_hidden(self.say("ask.repeat_passphrase")) != first:
+            raise PassphraseMismatch
+        return first
+
+    def _secret_in(self, path: Path, *, all_lines: bool) -> str:
+        try:
+            with path.open("rb") as file:
+                raw = file.read(SECRET_FILE_SIZE_BYTES_MAX)
+                mode = os.fstat(file.fileno()).st_mode
+        except OSError as error:
+            raise FileUnreadable(path=path, detail=error.strerror) from error
+        if os.name == "posix" and stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
+            self.tell("secret_file.open_to_others", path=path)
+        try:
+            lines = raw.decode("utf-8-sig").splitlines()
+        except UnicodeDecodeError:
+            raise SecretFileUnfit(path=path) from None
+        found = " ".join(lines) if all_lines else next(iter(lines), "")
+        if not found.strip():
+            raise SecretFileUnfit(path=path)
+        return found
+
+    # --- the engine -------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self) -> Iterator[Engine]:
+        """Open the Account to look at it."""
+        with self.hanse.open(read_only=True) as engine:
+            yield engine
+
+    @contextmanager
+    def writing(self) -> Iterator[Engine]:
+        """Open the Account to change what needs no secret."""
+        with self.hanse.open() as engine:
+            yield engine
+
+    @contextmanager
+    def unlocked(self) -> Iterator[Engine]:
+        """Open and unlock the Account; the passphrase is asked for once the folder is ours."""
+        with self.hanse.open() as engine:
+            engine.accounts.unlock(self.passphrase())
+            yield engine
+
+    def ask_back(self, asks: Callable[[], tuple[int, ...]], check: Callable[..., None]) -> None:
+        """Ask some words of a phrase back, with a few tries, or raise what ``check`` raises."""
+        for attempt in range(1, _TRIES + 1):
+            answers = {
+                number: self.console.ask_hidden(self.say("ask.word", number=number)).strip()
+                for number in asks()
+            }
+            try:
+                check(answers)
+            except HanseError as error:
+                if attempt == _TRIES:
+                    raise
+                self.tell(error.code, **error.values)
+            else:
+                return

@@ -1,0 +1,172 @@
+"""What a person set, and where: the command line, the environment, a file, in this order.
+
+* ``settings.toml`` in the configuration folder holds only the keys of ``KEYS``; an
+  unknown key or a wrong value is an error that names both, never passed over: who
+  misspells ``offline`` must not go online.
+* Every key but the file's own place has a ``HANSE_*`` variable.
+
+What a setting does is decided by whoever asks for it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from hanse.app.paths import config_folder
+from hanse.core.errors import FileUnreadable, WrongUse
+from hanse.core.limits import SETTINGS_SIZE_BYTES_MAX
+from hanse.core.sentences import LANGUAGES, language_of, pick_language
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SETTINGS_FILE: Final = "settings.toml"
+KEYS: Final[Mapping[str, type]] = {
+    "lang": str,
+    "data_dir": str,
+    "passphrase_file": str,
+    "offline": bool,
+    "verbose": bool,
+}
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+
+
+class SettingsBroken(WrongUse):
+    """The settings file is not TOML."""
+
+    code = "settings.broken"
+    text = "{path} is not a TOML file: {detail}"
+    fields = ("path", "detail")
+
+
+class UnknownSetting(WrongUse):
+    """The settings file has a key Hanse does not know."""
+
+    code = "settings.unknown"
+    text = "{path} sets {key}, which does not exist; known: {known}"
+    fields = ("path", "key", "known")
+
+
+class BadSetting(WrongUse):
+    """A setting has a value it cannot have; ``where`` is a file, a variable or an option."""
+
+    code = "settings.value"
+    text = "{where}: {key} cannot be {found}, it must be {expected}"
+    fields = ("where", "key", "found", "expected")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What stood on the command line; None where nothing was said."""
+
+    lang: str | None = None
+    data_dir: Path | None = None
+    passphrase_file: Path | None = None
+    is_offline: bool = False
+    is_verbose: bool = False
+    is_json: bool = False
+    is_yes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What holds for this run, wherever it was set."""
+
+    lang: str
+    config: Path
+    data_dir: Path | None
+    passphrase_file: Path | None
+    is_offline: bool
+    is_verbose: bool
+    is_json: bool
+    is_yes: bool
+
+
+def load_settings(given: Given, environ: Mapping[str, str]) -> Settings:
+    """Bring the command line, ``HANSE_*`` and ``settings.toml`` together."""
+    config = config_folder(environ)
+    saved = _read(config / SETTINGS_FILE)
+    asked = environ.get("HANSE_LANG")
+    if asked and language_of(asked) is None:
+        raise _bad_language("HANSE_LANG", asked)
+    return Settings(
+        lang=pick_language(given.lang, environ, _text(saved, "lang")),
+        config=config,
+        data_dir=given.data_dir or _path(environ.get("HANSE_DATA_DIR") or saved.get("data_dir")),
+        passphrase_file=given.passphrase_file
+        or _path(environ.get("HANSE_PASSPHRASE_FILE") or saved.get("passphrase_file")),
+        is_offline=given.is_offline or _switch("offline", environ, saved),
+        is_verbose=given.is_verbose or _switch("verbose", environ, saved),
+        is_json=given.is_json,
+        is_yes=given.is_yes,
+    )
+
+
+def saved_language(environ: Mapping[str, str]) -> str | None:
+    """Return the language of the settings file, or None when the file cannot be used.
+
+    For sentences that are said before the settings are loaded, errors among them.
+    """
+    try:
+        return _text(_read(config_folder(environ) / SETTINGS_FILE), "lang")
+    except WrongUse:
+        return None
+    except FileUnreadable:
+        return None
+
+
+def _read(path: Path) -> Mapping[str, object]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(SETTINGS_SIZE_BYTES_MAX + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise FileUnreadable(path=path, detail=error.strerror) from error
+    if len(raw) > SETTINGS_SIZE_BYTES_MAX:
+        raise SettingsBroken(path=path, detail=f"over {SETTINGS_SIZE_BYTES_MAX} bytes")
+    try:
+        saved: Mapping[str, object] = tomllib.loads(raw.decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SettingsBroken(path=path, detail=str(error)) from error
+    for key, value in saved.items():
+        _check(path, key, value)
+    return saved
+
+
+def _check(path: Path, key: str, value: object) -> None:
+    kind = KEYS.get(key)
+    if kind is None:
+        raise UnknownSetting(path=path, key=key, known=tuple(KEYS))
+    if type(value) is not kind:
+        expected = "true, false" if kind is bool else "text"
+        raise BadSetting(where=str(path), key=key, found=repr(value), expected=expected)
+    if key == "lang" and language_of(str(value)) is None:
+        raise _bad_language(str(path), str(value))
+
+
+def _bad_language(where: str, found: str) -> BadSetting:
+    return BadSetting(where=where, key="lang", found=found, expected=", ".join(LANGUAGES))
+
+
+def _text(saved: Mapping[str, object], key: str) -> str | None:
+    value = saved.get(key)
+    return value if isinstance(value, str) else None
+
+
+def _path(value: object) -> Path | None:
+    return Path(value).expanduser().absolute() if isinstance(value, str) and value else None
+
+
+def _switch(key: str, environ: Mapping[str, str], saved: Mapping[str, object]) -> bool:
+    name = f"HANSE_{key.upper()}"
+    value = environ.get(name, "").strip().lower()
+    if not value:
+        return saved.get(key) is True
+    if value not in _TRUE | _FALSE:
+        raise BadSetting(where=name, key=key, found=value, expected="1, 0")
+    return value in _TRUE

@@ -1,0 +1,1 @@
+"""One file for each step; the newest name is the schema this program knows."""

@@ -1,0 +1,130 @@
+"""One transaction: everything in it is kept together, or nothing is.
+
+* ``with uow: ... uow.commit()``.  Leaving without a commit leaves no trace.
+* What must follow a commit (the high-water mark, waking the network) is given to
+  ``after_commit`` and runs only when the disk has it, in the order given.
+* ``Reads`` is the same view on a connection that cannot write.
+
+When a transaction begins and what belongs into it is the use case's to say.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Self, TYPE_CHECKING
+
+
+from hanse.core.store.feeds import FeedRepository
+from hanse.core.store.forks import ForkRepository
+from hanse.core.store.memory import Memory
+from hanse.core.store.meta import MetaRepository
+from hanse.core.store.outbox import OutboxRepository
+from hanse.core.store.parked import ParkedRepository
+from hanse.core.store.private_to import PrivateToRepository
+from hanse.core.store.projector import Projector
+from hanse.core.store.rehash import RehashFault, RehashSlice, rehash
+from hanse.core.store.secrets import SecretRepository
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+    from types import TracebackType
+    from collections.abc import Callable, Iterator
+
+
+class Repositories:
+    """Everything held, by what it is; on one connection and in one transaction."""
+
+    feeds: FeedRepository
+    parked: ParkedRepository
+    forks: ForkRepository
+    outbox: OutboxRepository
+    private_to: PrivateToRepository
+    projections: Projector
+    secrets: SecretRepository
+    meta: MetaRepository
+
+    def _bind(self, connection: Connection, memory: Memory) -> None:
+        self.feeds = FeedRepository(connection, memory)
+        self.parked = ParkedRepository(connection)
+        self.forks = ForkRepository(connection)
+        self.outbox = OutboxRepository(connection)
+        self.private_to = PrivateToRepository(connection)
+        self.projections = Projector(connection, self.feeds, memory)
+        self.secrets = SecretRepository(connection)
+        self.meta = MetaRepository(connection)
+
+
+class Reads(Repositories):
+    """One consistent state of everything held; writing through it is our bug and fails."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Read on ``connection``, in the transaction it has begun."""
+        self._connection = connection
+        # Another transaction sees another state, so nothing is remembered from one to the next.
+        self._memory = Memory()
+        self._bind(connection, self._memory)
+
+    def rehash(self, after: bytes = b"") -> Iterator[RehashFault]:
+        """Hash everything held again and yield the first fault of each Feed."""
+        for part in self.rehash_slices(after):
+            if part.fault is not None:
+                yield part.fault
+
+    def rehash_slices(self, after: bytes = b"") -> Iterator[RehashSlice]:
+        """Do the same in slices, for a job that shows how far it is and may stop between two."""
+        return rehash(self._connection, self.feeds, self._memory.kinds, after)
+
+
+class UnitOfWork(Repositories):
+    """One write transaction; may be entered again once it was left."""
+
+    def __init__(self, writer: Engine, memory: Memory) -> None:
+        """Begin nothing yet."""
+        self._writer: Final = writer
+        self._memory: Final = memory
+        self._connection: Connection | None = None
+        self._hooks: list[Callable[[], object]] = []
+
+    def __enter__(self) -> Self:
+        """Take the writing connection and begin."""
+        assert self._connection is None
+        connection = self._writer.connect()
+        try:
+            connection.begin()
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        self._hooks = []
+        self._bind(connection, self._memory)
+        return self
+
+    def after_commit(self, hook: Callable[[], object]) -> None:
+        """Run ``hook`` once this transaction is on disk; never if it is not."""
+        assert self._connection is not None
+        self._hooks.append(hook)
+
+    def commit(self) -> None:
+        """Put everything on disk, then run the hooks; a hook that fails stops the later ones."""
+        assert self._connection is not None
+        self._connection.commit()
+        hooks, self._hooks = self._hooks, []
+        for hook in hooks:
+            hook()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Undo what was not committed and give the connection back."""
+        connection = self._connection
+        assert connection is not None
+        self._connection = None
+        self._hooks = []
+        try:
+            if connection.in_transaction():
+                self._memory.forget()
+                connection.rollback()
+        finally:
+            connection.close()

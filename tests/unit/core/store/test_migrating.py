@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import stat
+from contextlib import closing
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine, text
+
+from hanse.core.errors import StoreFull
+from hanse.core.store import migrating
+from hanse.core.store.engines import DATABASE_FILE, Store
+from hanse.core.store.tables import metadata
+from tests.fakes.author import Author
+
+STEP = """
+from alembic import op
+import sqlalchemy as sa
+
+revision = "0002_step"
+down_revision = "0001_foundation"
+
+def upgrade():
+    op.create_table("added", sa.Column("name", sa.Text, primary_key=True))
+    op.execute("INSERT INTO added VALUES ('kept')")
+    op.execute("UPDATE meta SET value = 'changed' WHERE name = 'name'")
+    {last}
+"""
+
+
+@pytest.fixture
+def scripts(tmp_path):
+    """Write migration steps that go one further than the program's own."""
+    folder = tmp_path / "scripts with 100% spaces"
+    shutil.copytree(migrating.scripts_folder(), folder)
+
+    def add(last="pass"):
+        (folder / "versions" / "0002_step.py").write_text(STEP.format(last=last))
+        return folder
+
+    return add
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with an older store in it."""
+    folder = tmp_path / "data"
+    store = Store.open(folder)
+    with store.unit_of_work() as uow:
+        uow.meta.put("name", "as it was")
+        uow.commit()
+    store.close()
+    return folder
+
+
+def schema(path):
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(
+            "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
+        ).fetchall()
+
+
+def test_the_steps_lead_to_the_tables_the_code_knows(store):
+    with store.unit_of_work() as uow:
+        assert compare_metadata(MigrationContext.configure(uow._connection), metadata) == []
+
+
+def test_the_steps_write_the_very_same_statements(store, tmp_path):
+    engine = create_engine(f"sqlite:///{tmp_path / 'fresh.db'}")
+    metadata.create_all(engine)
+    engine.dispose()
+    made = [row for row in schema(store.path) if row[0] != "alembic_version"]
+    assert made == schema(tmp_path / "fresh.db")
+
+
+def test_revisions_are_the_names_of_the_steps_in_order():
+    known = migrating.known_revisions(migrating.scripts_folder())
+    assert known[0] == "0001_foundation"
+    assert list(known) == sorted(known)
+
+
+def test_an_existing_database_is_copied_before_it_changes(folder, scripts):
+    store = Store.open(folder, scripts=scripts())
+    with store.reads() as reads:
+        assert reads.meta.get("name") == "changed"
+    store.close()
+    copy = folder / "hanse-before-0001_foundation.db"
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("SELECT value FROM meta WHERE name = 'name'").fetchone() == (
+            "as it was",
+        )
+    assert migrating.read_revision(copy) == "0001_foundation"
+    assert migrating.read_revision(folder / DATABASE_FILE) == "0002_step"
+
+
+def test_a_new_database_is_not_copied(tmp_path, scripts):
+    Store.open(tmp_path / "new", scripts=scripts()).close()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [DATABASE_FILE]
+
+
+def test_a_step_that_fails_leaves_schema_and_rows_as_they_were(folder, scripts):
+    file = folder / DATABASE_FILE
+    before = schema(file)
+    failing = scripts("raise RuntimeError('half way')")
+    with pytest.raises(RuntimeError, match="half way"):
+        Store.open(folder, scripts=failing)
+    assert schema(file) == before
+    assert migrating.read_revision(file) == "0001_foundation"
+    store = Store.open(folder)
+    with store.reads() as reads:
+        assert reads.meta.get("name") == "as it was"
+    store.close()
+
+
+def test_a_step_that_failed_can_be_tried_again(folder, scripts):
+    with pytest.raises(RuntimeError):
+        Store.open(folder, scripts=scripts("raise RuntimeError('half way')"))
+    store = Store.open(folder, scripts=scripts())
+    with store.unit_of_work() as uow:
+        assert uow._connection.execute(text("SELECT name FROM added")).scalars().all() == ["kept"]
+    store.close()
+
+
+def test_a_first_step_that_fails_leaves_an_empty_database(tmp_path, scripts):
+    failing = scripts("raise RuntimeError('half way')")
+    with pytest.raises(RuntimeError):
+        Store.open(tmp_path / "new", scripts=failing)
+    assert schema(tmp_path / "new" / DATABASE_FILE) == []
+    Store.open(tmp_path / "new").close()
+
+
+def test_an_older_schema_is_not_opened_for_reading_only(folder, scripts, monkeypatch):
+    monkeypatch.setattr(migrating, "scripts_folder", scripts)
+    with pytest.raises(migrating.StoreDamaged, match="must be migrated"):
+        Store.open_read_only(folder)
+
+
+def test_without_room_for_the_copy_nothing_is_migrated(folder, scripts, monkeypatch):
+    def no_room(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", no_room)
+    before = (folder / DATABASE_FILE).read_bytes()
+    with pytest.raises(StoreFull):
+        Store.open(folder, scripts=scripts())
+    monkeypatch.undo()
+    assert (folder / DATABASE_FILE).read_bytes() == before
+
+
+def test_the_ledger_survives_a_migration(tmp_path, scripts):
+    from hanse.core.engine.syncing import accept_batch
+
+    author = Author(1)
+    store = Store.open(tmp_path / "data")
+    with store.unit_of_work() as uow:
+        accept_batch(uow, author.root_entries, 2 * 10**12)
+        uow.commit()
+        digest = uow.projections.digest()
+    store.close()
+    again = Store.open(tmp_path / "data", scripts=scripts())
+    with again.reads() as reads:
+        assert reads.projections.digest() == digest
+        assert list(reads.rehash()) == []
+    again.close()
