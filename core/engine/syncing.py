@@ -23,6 +23,7 @@ from hanse.core.ledger.entry import CheckedEntry, SignedEntry, check_entry
 from hanse.core.ledger.feed import (
     Accepted,
     BodyState,
+    FeedState,
     FeedVerifier,
     Forked,
     Known,
@@ -185,7 +186,9 @@ class Acceptor:
                 0 if verifier.head is None else verifier.head.seq,
                 held.body_bytes(author),
             )
-            has_branches = bool(held.branch_entries(author))
+            # A Feed gets its first branch by a Fork or by what ended it.
+            is_undisputed = verifier.state in {FeedState.LIVE, FeedState.ENDED}
+            has_branches = not is_undisputed and bool(held.branch_entries(author))
             feed = _Feed(verifier, pending, headers, body_bytes, has_branches)
             self._feeds[author] = feed
         return feed

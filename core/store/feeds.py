@@ -190,6 +190,8 @@ class FeedRepository(FeedReads):
 
     def add_branch(self, entry: CheckedEntry, *, is_broken: bool) -> None:
         """Keep an Entry that cannot stand in its Feed: evidence, and what the Root may confirm."""
+        if self.in_branches(entry.entry_id):
+            return
         feed = self._number_of(entry.author)
         if not is_broken and not self._has_room(feed, entry):
             return

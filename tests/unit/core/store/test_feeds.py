@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from hanse.core.ledger.disclosure import seal_body
 from hanse.core.ledger.entry import CheckedEntry
 from hanse.core.ledger.feed import Accepted, BodyState, FeedState, Forked, Known, judge_body
+from hanse.core.ledger.kinds import Message1
 from hanse.core.ledger.quotas import Tier
 from hanse.core.model.ids import AuthorKey, EntryId
 from tests.fakes.author import Author
@@ -294,14 +296,12 @@ def test_a_late_body_is_taken_for_a_branch_too(store, author, take):
 
 
 def test_private_bodies_of_an_identity_are_found_by_kind(store, author, take):
-    from hanse.core.ledger.disclosure import seal_body
-    from hanse.core.ledger.kinds import Message1
-
     device = author.device()
     device.append("profile/1")
     body, _ = seal_body(
         author=device.key,
         seq=3,
+        header_kind="private/1",
         inner_kind="message/1",
         inner_body=Message1(order=None, text="hello", files=()),
         readers=[author.chance.bytes(32)],

@@ -18,7 +18,7 @@ def device(take):
 
 
 @pytest.fixture
-def uow(store):
+def uow(store, device):
     with store.unit_of_work() as uow:
         yield uow
 
@@ -44,8 +44,9 @@ def test_an_announcement_on_its_way_stays(uow, device):
     assert [it.message for it in uow.outbox.due(NOW_MS + 1)] == [second, first]
 
 
-def test_announcements_of_other_feeds_stay(uow, device, take):
+def test_announcements_of_other_feeds_stay(uow, device):
     root = Author("outbox").root
+    assert uow.feeds.find(root.ids[0]) is not None
     uow.outbox.announce(root.ids[0], NOW_MS)
     uow.outbox.announce(device.ids[0], NOW_MS)
     assert len(uow.outbox.due(NOW_MS)) == 2
