@@ -4,6 +4,7 @@
   demo    run `hanse demo` (ARGUMENTS go to it; --window shows it in the window)
   test    the four gates: lint, layers, types, tests; with ARGUMENTS only `pytest ARGUMENTS`
   bench   the benchmarks and the slow tests; with ARGUMENTS only `pytest tests/bench ARGUMENTS`
+  docs    write again what is generated: docs/protocol.md, docs/cli.md, the golden help
   lock    rewrite requirements/*.txt from pyproject.toml (--upgrade takes newer versions)
 
 Needs Python 3.11 and nothing else.  Only the standard library is used, Hanse is not imported,
@@ -39,6 +40,7 @@ PYTHON_AT_LEAST = (3, 11)
 EXIT_ENVIRONMENT = 4
 EXIT_INTERRUPTED = 130
 PYTEST_FOUND_NOTHING = 5
+GENERATORS = ("make_protocol", "make_help")
 
 # Shared library -> the Debian package that holds it.  Qt, also without a screen; the Worker's lock.
 LIBRARIES = {
@@ -416,6 +418,13 @@ def compile_lock(name: str, *arguments: str) -> int:
     )
 
 
+def docs(arguments: list[str]) -> int:
+    """Write generated documents again; a test fails while they differ from the code."""
+    del arguments
+    set_up()
+    return max(run(module("tests.golden." + name)) for name in GENERATORS)
+
+
 def setup(arguments: list[str]) -> int:
     """Make the environment and nothing else."""
     del arguments
@@ -423,7 +432,14 @@ def setup(arguments: list[str]) -> int:
     return 0
 
 
-COMMANDS = {"setup": setup, "demo": demo, "test": test, "bench": bench, "lock": lock}
+COMMANDS = {
+    "setup": setup,
+    "demo": demo,
+    "test": test,
+    "bench": bench,
+    "docs": docs,
+    "lock": lock,
+}
 
 
 def main(arguments: list[str]) -> int:

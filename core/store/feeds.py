@@ -191,6 +191,10 @@ class FeedRepository(FeedReads):
     def add_branch(self, entry: CheckedEntry, *, is_broken: bool) -> None:
         """Keep an Entry that cannot stand in its Feed: evidence, and what the Root may confirm."""
         if self.in_branches(entry.entry_id):
+            if is_broken:
+                self._connection.execute(
+                    update(branches).where(branches.c.id == entry.entry_id).values(is_broken=True)
+                )
             return
         feed = self._number_of(entry.author)
         if not is_broken and not self._has_room(feed, entry):
