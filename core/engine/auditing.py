@@ -21,7 +21,7 @@ from hanse.core.errors import (
 )
 from hanse.core.keystore.backup_file import is_backup
 from hanse.core.ledger.disclosure import check_disclosure
-from hanse.core.ledger.entry import check_entry
+from hanse.core.ledger.entry import SignedEntry, body_fits, check_entry
 from hanse.core.ledger.evidence import (
     DISCLOSURE_MAGIC,
     FORK_MAGIC,
@@ -190,6 +190,8 @@ class _FileVerifier:
                 entry.author, Fault(where, error.reason, error.detail, entry.author, entry.seq)
             )
             return
+        if entry.body is not None and not body_fits(entry, entry.body):
+            self.fault(entry.author, _body_fault(where, entry))
         verdict = self.ledger.accept(checked, self._now_ms)
         match verdict:
             case Rejected(reason, detail):
@@ -202,10 +204,6 @@ class _FileVerifier:
             case Accepted(BodyState.VOID):
                 # Its Author's doing, not the file's: the Header stands, the Body says nothing.
                 self.void.append((entry.author, entry.seq))
-            case Accepted(body_fault=str(body_fault)):
-                self.fault(
-                    entry.author, Fault(where, "bad_body", body_fault, entry.author, entry.seq)
-                )
             case _:
                 pass
 
@@ -258,6 +256,12 @@ def _verify_feeds(
         # Reading ends here; what was found in earlier frames stays the first fault.
         verifier.faults[b""] = damage
     return _report(verifier, subject)
+
+
+def _body_fault(where: str, entry: SignedEntry) -> Fault:
+    header = entry.header
+    detail = f"not the body of {header.body_len} bytes with hash {header.body_hash.hex()}"
+    return Fault(where, "bad_body", detail, entry.author, entry.seq)
 
 
 def _too_many(item: FileEntry) -> FeedFileDamaged:

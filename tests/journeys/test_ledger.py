@@ -27,7 +27,7 @@ from hanse.core.ledger.entry import (
     sign_entry,
 )
 from hanse.core.ledger.evidence import write_fork
-from hanse.core.ledger.feed_file import ClaimedHead, write_feed_file
+from hanse.core.ledger.feed_file import ClaimedHead, FeedFileReader, write_feed_file
 from hanse.core.ledger.kinds import Message1, Profile1, encode_body
 from hanse.core.ledger.tree import Peaks
 from hanse.core.model.ids import AuthorKey, IdentityId
@@ -149,6 +149,24 @@ def test_a_flipped_byte_in_a_file_is_found_with_frame_and_byte(
     assert "frame" in fault.where
     assert "byte" in fault.where
     assert fault.detail
+
+
+def test_a_flipped_byte_in_any_entry_is_found_in_that_very_frame(
+    anna: Person, tmp_path: Path
+) -> None:
+    path = export(anna, tmp_path / "anna.hanse-feed")
+    raw = path.read_bytes()
+    with path.open("rb") as stream:
+        items = list(FeedFileReader(stream))
+    ends = [*(item.offset for item in items[1:]), len(raw) - 60]
+    for item, end in zip(items, ends, strict=True):
+        # In the length, the header, the signature, and the last part of the body.
+        for place in (item.offset + 3, item.offset + 40, item.offset + 220, end - 12):
+            changed = bytearray(raw)
+            changed[place] ^= 1
+            path.write_bytes(changed)
+            fault = verify_file(path, NOW_MS).faults[0]
+            assert fault.where.startswith(f"frame {item.frame}, byte "), (place, fault)
 
 
 def test_every_cut_of_a_file_is_noticed(anna: Person, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import errno
 import importlib
+import os
 import pkgutil
 import re
 import string
@@ -108,6 +110,8 @@ def test_every_command_and_parameter_has_its_help():
 
 def test_no_sentence_lies_unused():
     used = literals() | {error.code for error in error_classes()}
+    used |= {os.strerror(number) for number in errno.errorcode}  # what the system says of files
+    used.add("")  # a value that is empty has its own word
     for command in COMMANDS:
         used |= {"help." + ".".join(command.words[:end]) for end in (1, 2)}
     unused = []
