@@ -197,6 +197,7 @@ class Acceptor:
         uow = self._uow
         feed = self._feed(AuthorKey(entry.header.author))
         if feed.has_branches and uow.feeds.in_branches(entry.entry_id):
+            self._late_branch_body(feed, entry)
             return Known()
         if feed.headers_left <= 0 and feed.is_next(entry):
             # Its tier holds no more of it; nothing is lost by asking again later.
@@ -210,6 +211,7 @@ class Acceptor:
             case Parked("gap") if feed.has_branches and _prev_in_branches(uow, entry):
                 # It continues a branch that is not the one held here.
                 self._keep_branch(feed, entry, is_broken=False)
+                self._changed(feed)
             case Parked(reason):
                 uow.parked.add(entry, reason, self._now_ms)
             case Forked(fork, accepted):
@@ -269,11 +271,25 @@ class Acceptor:
             self._uow.feeds.give_body(entry.entry_id, entry.body, judged.body_state)
             self._changed(feed)
 
+    def _late_branch_body(self, feed: _Feed, entry: CheckedEntry) -> None:
+        """Take a Body for a Header kept as evidence: it may be a revocation that was hidden."""
+        judged = judge_body(entry)
+        if entry.body is None or judged.body_state not in {BodyState.HERE, BodyState.VOID}:
+            return
+        held = self._uow.feeds.branch_entry(entry.entry_id)
+        if held is not None and held.body is None:
+            self._uow.feeds.give_body(entry.entry_id, entry.body, judged.body_state)
+            self._note_branch(feed, entry)
+            self._changed(feed)
+
     def _keep_branch(self, feed: _Feed, entry: CheckedEntry, *, is_broken: bool) -> None:
         self._flush()
         self._uow.feeds.save(feed.verifier, self._now_ms, tier=self._tier)
         self._uow.feeds.add_branch(entry, is_broken=is_broken)
         feed.has_branches = True
+        self._note_branch(feed, entry)
+
+    def _note_branch(self, feed: _Feed, entry: CheckedEntry) -> None:
         self._branched.append(entry.entry_id)
         opening = feed.verifier.opening
         if opening is not None and opening.is_root:

@@ -144,7 +144,9 @@ def disclose(entry: CheckedEntry, key: bytes) -> Disclosure:
 
 
 def check_disclosure(disclosure: Disclosure) -> tuple[CheckedEntry, Opened]:
-    """Check everything a third party can, or raise ``DisclosureFailed``."""
+    """Check everything a third party can; raise ``DisclosureFailed`` or ``RejectedEntry``."""
+    if disclosure.version != _VERSION:
+        raise RejectedEntry("version", f"disclosure {disclosure.version}, known {_VERSION}")
     entry = check_entry(parse_entry(disclosure.header, disclosure.signature, disclosure.body))
     if not body_fits(entry, disclosure.body):
         raise DisclosureFailed(entry.seq, "the body is not the one the header names")

@@ -12,7 +12,6 @@ r"""One Entry: how it is built, signed, parsed and named.
 from __future__ import annotations
 
 import itertools
-import re
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, NewType
@@ -22,6 +21,7 @@ import msgspec
 from hanse.core.crypto.signing import PREFIX_ENTRY, Signer, verify
 from hanse.core.errors import BadShape, RejectedEntry
 from hanse.core.ledger.codec import decode, encode
+from hanse.core.ledger.kinds import KINDS, is_kind_text
 from hanse.core.limits import (
     BODY_SIZE_BYTES_MAX,
     HEADER_SIZE_BYTES_MAX,
@@ -40,11 +40,10 @@ HEADER_VERSION: Final = 1
 PRIVATE_KINDS: Final = frozenset({"private/1", "receipt/1", "ruling/1"})
 
 Key32 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
-_KIND: Final = re.compile(r"[a-z][a-z-]{1,30}/[1-9][0-9]{0,2}")
 _TIME_MS_MAX: Final = 2**63 - 1
 
 
-class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """The ten fixed fields, which verify alone."""
 
     version: Annotated[int, msgspec.Meta(ge=0, le=255)]
@@ -172,7 +171,7 @@ def parse_entry(header_bytes: bytes, signature: bytes, body: bytes | None = None
     header = decode(header_bytes, Header)
     if header.version != HEADER_VERSION:
         raise RejectedEntry("version", f"header version {header.version}, known {HEADER_VERSION}")
-    if _KIND.fullmatch(header.kind) is None:
+    if header.kind not in KINDS and not is_kind_text(header.kind):
         raise BadShape(f"kind {header.kind!r}")
     is_first = header.seq == 1
     if (header.prev is None) != is_first or (header.root is None) != is_first:

@@ -73,6 +73,8 @@ def write_inclusion(entry: CheckedEntry, later: CheckedEntry, ids: Sequence[byte
 def check_inclusion_evidence(raw: bytes) -> tuple[CheckedEntry, CheckedEntry]:
     """Check a ``.hanse-proof`` and return the Entry and the later Header that commits to it."""
     evidence = _decode(raw, PROOF_MAGIC, InclusionEvidence)
+    if evidence.version != _VERSION:
+        raise RejectedEntry("version", f"proof {evidence.version}, known {_VERSION}")
     entry = check_entry(parse_entry(evidence.header, evidence.signature))
     later = check_entry(parse_entry(evidence.later_header, evidence.later_signature))
     if entry.author != later.author:

@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Final
 
+import msgspec
+
 from hanse.core.errors import RejectedEntry
 from hanse.core.ledger.entry import CheckedEntry, Head, body_fits
 from hanse.core.ledger.forks import Fork, fork_of
@@ -67,8 +69,7 @@ class FeedState(Enum):
     ENDED = "ended"  # a rotated root feed
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True, gc=False):
     """The Entry is the next one of its Feed.
 
     ``body`` is the parsed Body where one is held and valid; ``body_fault`` says
@@ -272,7 +273,8 @@ class FeedVerifier:
         """Compare with the Entry that ended the Feed: the same, or a Fork with it.
 
         The Feed goes on with an Entry that follows well, so that it ends up the
-        same whichever of the two came first.
+        same whichever of the two came first.  One that cannot be judged yet waits: the
+        Fork is named when it can, and the Entry is not lost to the Feed.
         """
         if broken.entry_id == entry.entry_id:
             return Known()
@@ -280,6 +282,8 @@ class FeedVerifier:
         assert fork is not None
         verdict = self._accept_next(entry, now_ms)
         self.broken = broken
+        if isinstance(verdict, Parked | Forked):
+            return verdict  # a Fork with the Head (A9) disputes more than this one
         self.freeze(fork.disputed_seq)
         return Forked(fork, verdict if isinstance(verdict, Accepted) else None)
 
@@ -307,7 +311,7 @@ class FeedVerifier:
             return f"{kind} at seq {entry.seq}, allowed at seq 1 only"
         rule = KINDS.get(kind)
         if opening.is_root:
-            if self.state is FeedState.ENDED:
+            if self._has_rotated():
                 return f"{kind} after the rotation that ended this root feed"
             if entry.seq > ROOT_FEED_ENTRIES_MAX:
                 return f"root feed of more than {ROOT_FEED_ENTRIES_MAX} entries"
@@ -316,6 +320,16 @@ class FeedVerifier:
         elif rule is not None and rule.root:
             return f"{kind} by a device key"
         return None
+
+    def _has_rotated(self) -> bool:
+        """Say whether the Head is the rotation that ended this root feed."""
+        if self.state in {FeedState.LIVE, FeedState.ENDED}:
+            return self.state is FeedState.ENDED
+        # A Fork or a broken Entry took the place of that state.
+        assert self.head is not None
+        last = self._held_at(self.head.seq)
+        assert last is not None
+        return last.kind == _ROTATE and judge_body(last).body_state is BodyState.HERE
 
     def _open(self, entry: CheckedEntry) -> Opening | Parked | Rejected:
         """Read Entry 1 (rule A11)."""

@@ -88,7 +88,7 @@ def fork_of(a: CheckedEntry, b: CheckedEntry) -> Fork | None:
             second.signature,
         )
     )
-    # Two largest possible Headers (717 bytes each) and their signatures stay below the limit.
+    # Two largest possible Headers (739 bytes each) and their signatures stay below the limit.
     assert len(proof) <= FORK_PROOF_SIZE_BYTES_MAX
     return Fork(first.author, seq, first, second, proof)
 

@@ -147,6 +147,11 @@ class Void:
     reason: str
 
 
+def _place(statement: RootStatement) -> tuple[int, EntryId]:
+    # Of two revocations with the same cut the first one stays.
+    return statement.seq, statement.entry_id
+
+
 def _cut_order(cut: Cut) -> tuple[int, bytes]:
     # Ties are broken by the id, never by the order of arrival.
     return cut.last_seq, cut.last_id or b"\xff"
@@ -200,13 +205,15 @@ def standing(identity: IdentityId, statements: Iterable[RootStatement]) -> Stand
     opened: set[AuthorKey] = set()
     boxes: list[tuple[int, int, int, EntryId, bytes]] = []  # the last of an epoch counts
     pending = [AuthorKey(bytes(identity))]
+    # One Root number after the other, whatever came first: a key named by rotations of two
+    # numbers has the lower one, and each ``identity/1`` finds the rotation that it names.
     while pending:
-        author = pending.pop()
+        author = pending.pop(0)
         r = roots[author]
-        for item in by_author.get(author, {}).values():
+        for item in sorted(by_author.get(author, {}).values(), key=_place):
             match item.body:
                 case Identity1() as body:
-                    if _opens(body, identity, r, rotations):
+                    if _opens(body, identity, author, r, rotations):
                         opened.add(author)
                         boxes.append((body.epoch, r, item.seq, item.entry_id, body.box))
                 case Revoke1() as body:
@@ -237,13 +244,18 @@ def standing(identity: IdentityId, statements: Iterable[RootStatement]) -> Stand
 
 
 def _opens(
-    body: Identity1, identity: IdentityId, r: int, rotations: Mapping[EntryId, Rotation]
+    body: Identity1,
+    identity: IdentityId,
+    author: AuthorKey,
+    r: int,
+    rotations: Mapping[EntryId, Rotation],
 ) -> bool:
     if body.identity != identity or body.r != r:
         return False
-    if r == 0:
-        return body.rotated_from is None
-    return body.rotated_from is not None and EntryId(body.rotated_from) in rotations
+    if body.rotated_from is None:
+        return r == 0
+    rotation = rotations.get(EntryId(body.rotated_from))
+    return rotation is not None and rotation.r + 1 == r and rotation.new_root == author
 
 
 def _rotates(body: Rotate1, identity: IdentityId, r: int) -> bool:

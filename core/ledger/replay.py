@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hanse.core.ledger.branches import branch_to, judged_along, valid_on_any_branch
-from hanse.core.ledger.entry import Head
+from hanse.core.ledger.entry import Head, body_fits
 from hanse.core.ledger.feed import (
     Accepted,
     FeedVerifier,
@@ -87,7 +87,7 @@ class MemoryLedger:
     def accept(self, entry: CheckedEntry, now_ms: int) -> Verdict:
         """Take one Entry and then whatever was waiting for it; return the verdict on it alone."""
         verdict = self._accept_one(entry, now_ms)
-        if self.waiting and not isinstance(verdict, Known | Parked):
+        if self.waiting and (self._is_settling or not isinstance(verdict, Known | Parked)):
             self._retry(now_ms)
         if self._is_settling:
             self._settle(now_ms)
@@ -123,7 +123,11 @@ class MemoryLedger:
 
     def _accept_one(self, entry: CheckedEntry, now_ms: int) -> Verdict:
         feed = self._feed(entry.author)
-        if entry.entry_id in feed.others:
+        held = feed.others.get(entry.entry_id)
+        if held is not None:
+            if (fuller := _fuller(held, entry)) is not held:
+                feed.others[entry.entry_id] = fuller  # it may be a revocation that was hidden
+                self._is_settling = True
             return Known()
         verdict = feed.verifier.accept(entry, now_ms)
         match verdict:
@@ -139,7 +143,9 @@ class MemoryLedger:
                 self._is_settling = True
                 self.waiting.pop(entry.entry_id, None)
             case Parked(reason):
-                self.waiting[entry.entry_id] = (entry, reason)
+                waiting = self.waiting.get(entry.entry_id)
+                fuller = entry if waiting is None else _fuller(waiting[0], entry)
+                self.waiting[entry.entry_id] = (fuller, reason)
             case Forked(fork, accepted):
                 self.forks[fork.proof] = fork
                 self._is_settling = True
@@ -196,6 +202,13 @@ class MemoryLedger:
 
             result[author] = counted_until(opening, author, known, feed.verifier.frozen_seq, id_at)
         return result
+
+
+def _fuller(held: CheckedEntry, again: CheckedEntry) -> CheckedEntry:
+    """Return the one with the Body of two that are the same Entry; ``held`` if it has it."""
+    if held.body is not None and body_fits(held, held.body):
+        return held
+    return again if again.body is not None and body_fits(again, again.body) else held
 
 
 def root_statements(author: AuthorKey, feed: MemoryFeed) -> Iterable[RootStatement]:

@@ -17,7 +17,7 @@ import logging
 import os
 import sqlite3
 from contextlib import contextmanager
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
@@ -37,9 +37,10 @@ from hanse.core.store.meta import STORE_EPOCH
 from hanse.core.store.unit_of_work import Reads, UnitOfWork
 
 if TYPE_CHECKING:
-    from hanse.core.store.projector import Progress
-    from pathlib import Path
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from hanse.core.store.projector import Progress
 
 _log = logging.getLogger(__name__)
 
@@ -212,11 +213,8 @@ def _writer_engine(path: Path) -> Engine:
 
 def _readers_engine(path: Path, *, is_shared: bool) -> Engine:
     def connect() -> sqlite3.Connection:
-        if is_shared:
-            # A connection that cannot write cannot checkpoint another program's log either.
-            address = migrating.read_only_uri(path)
-        else:
-            address = path.absolute().as_uri()
+        # A connection that cannot write cannot checkpoint another program's log either.
+        address = migrating.read_only_uri(path) if is_shared else path.absolute().as_uri()
         return sqlite3.connect(
             address,
             uri=True,

@@ -16,7 +16,7 @@ import logging
 import os
 import sqlite3
 import tempfile
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Engine, event
 
@@ -29,8 +29,9 @@ from hanse.core.errors import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import ExceptionContext
     from pathlib import Path
+
+    from sqlalchemy.engine import ExceptionContext
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ index (a test reads its plan).
 from __future__ import annotations
 
 from itertools import islice
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import (
     Connection,
@@ -39,9 +39,10 @@ from hanse.core.store.feed_rows import (
 from hanse.core.store.tables import branches, entries, feeds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
     from hanse.core.ledger.quotas import Tier
     from hanse.core.store.memory import Memory
-    from collections.abc import Iterable, Iterator, Sequence
 
 _IDS_PER_QUERY: Final = 1000
 _ENTRIES_PER_PAGE: Final = 500
@@ -50,6 +51,8 @@ _IDS_PER_PAGE: Final = 20_000
 _PRIVATE: Final = "private/1"
 _sqlite_sequence: Final = table("sqlite_sequence", column("name"), column("seq"))
 
+NEWEST_N: Final = select(_sqlite_sequence.c.seq).where(_sqlite_sequence.c.name == entries.name)
+NUMBER_OF_AUTHOR: Final = select(feeds.c.feed).where(feeds.c.author == bindparam("author"))
 FEED_OF_AUTHOR: Final = select(*FEED_COLUMNS).where(feeds.c.author == bindparam("author"))
 FEED_OF_NUMBER: Final = select(*FEED_COLUMNS).where(feeds.c.feed == bindparam("feed"))
 FEEDS_OF_IDENTITY: Final = (
@@ -356,15 +359,15 @@ class FeedReads:
 
     def newest_n(self) -> int:
         """Return the highest arrival number that was ever given."""
-        seq = self._connection.execute(
-            select(_sqlite_sequence.c.seq).where(_sqlite_sequence.c.name == entries.name)
-        ).scalar_one_or_none()
-        return 0 if seq is None else int(seq)
+        if self._memory.newest_n is None:
+            seq = self._connection.execute(NEWEST_N).scalar_one_or_none()
+            self._memory.newest_n = 0 if seq is None else int(seq)
+        return self._memory.newest_n
 
     def scan(
         self, kind: str, after: tuple[int, int] = (0, 0), limit: int = ENTRIES_PER_BATCH_MAX
     ) -> Sequence[AnyRow]:
-        """Return (feed, seq, id, time_ms, header, sig, body) of Entries of one kind whose Body is here.
+        """Return (feed, seq, id, time_ms, header, sig, body) of one kind where a Body is here.
 
         In the order of (feed, seq), after ``after``; nothing is parsed.
         """
@@ -391,7 +394,7 @@ class FeedReads:
             before = page[-1].seq
 
     def private_of(self, identity: IdentityId, after: int = 0) -> Iterator[CheckedEntry]:
-        """Yield the Private Entries of an Identity whose Bodies are here, arrived after ``after``."""
+        """Yield the Private Entries of an Identity whose Bodies are here, arrived later."""
         for entry, _ in self.private_after(identity, after):
             yield entry
 
@@ -457,7 +460,7 @@ class FeedReads:
         number = self._numbers.get(author)
         if number is None:
             number = self._connection.execute(
-                select(feeds.c.feed).where(feeds.c.author == author)
+                NUMBER_OF_AUTHOR, {"author": author}
             ).scalar_one_or_none()
             if number is not None:
                 self._numbers[author] = number

@@ -14,6 +14,7 @@ Whether an Entry is accepted, and where, is decided in ``ledger.feed``.
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import dialect, insert
@@ -26,7 +27,6 @@ from hanse.core.limits import BRANCH_ENTRIES_PER_FEED_MAX, ENTRIES_PER_BATCH_MAX
 from hanse.core.model.ids import AuthorKey, EntryId
 from hanse.core.store.feed_reads import FeedReads
 from hanse.core.store.tables import branches, entries, feeds, refs
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +73,7 @@ class FeedRepository(FeedReads):
     # --- a Feed's row -----------------------------------------------------------------------
 
     def save(self, verifier: FeedVerifier, now_ms: int, tier: Tier = Tier.NEAR) -> None:
-        """Keep what ``verifier`` says of its Feed; ``tier`` is for a Feed met for the first time."""
+        """Keep what ``verifier`` says of its Feed; ``tier`` is for one met for the first time."""
         head, opening = verifier.head, verifier.opening
         feed = self._connection.execute(
             _SAVE,
@@ -144,6 +144,7 @@ class FeedRepository(FeedReads):
                 named.extend((target, n) for target in header.refs)
             self._note_root(header.kind)
         self._connection.exec_driver_sql(_APPEND, rows)
+        self._memory.newest_n = first + len(rows) - 1
         if named:
             self._connection.exec_driver_sql(_NAME_REFS, named)
         self._add_body_bytes(body_bytes)
@@ -273,7 +274,7 @@ class FeedRepository(FeedReads):
                     entries.c.header,
                     entries.c.sig,
                     entries.c.body,
-                )  # fmt: skip
+                )
                 .where(*above)
                 .order_by(entries.c.seq)
                 .limit(ENTRIES_PER_BATCH_MAX)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, select
 from sqlalchemy.dialects.sqlite import insert
@@ -19,9 +19,10 @@ from hanse.core.model.ids import AuthorKey
 from hanse.core.store.tables import feeds, forks
 
 if TYPE_CHECKING:
-    from hanse.core.store.feed_rows import AnyRow
-    from hanse.core.ledger.forks import Fork
     from collections.abc import Iterator
+
+    from hanse.core.ledger.forks import Fork
+    from hanse.core.store.feed_rows import AnyRow
 
 _COLUMNS: Final = (
     forks.c.fork,

@@ -6,12 +6,12 @@ as they were read: a flood of invented kinds costs rows, not memory.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, insert, select
 
 from hanse.core.limits import KINDS_REMEMBERED_MAX
 from hanse.core.store.tables import kinds
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

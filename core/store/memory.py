@@ -7,13 +7,14 @@ beyond one transaction.
 
 from __future__ import annotations
 
-from hanse.core.limits import STANDINGS_REMEMBERED_MAX
-from hanse.core.store.kind_numbers import KindNumbers
 from typing import TYPE_CHECKING
 
+from hanse.core.limits import STANDINGS_REMEMBERED_MAX
+from hanse.core.store.kind_numbers import KindNumbers
+
 if TYPE_CHECKING:
-    from hanse.core.model.ids import IdentityId
     from hanse.core.ledger.identities import Standing
+    from hanse.core.model.ids import IdentityId
 
 
 class Memory:
@@ -23,10 +24,14 @@ class Memory:
         """Remember nothing yet."""
         self.kinds = KindNumbers()
         self._standings: dict[IdentityId, Standing | None] = {}
+        self.newest_n: int | None = None  # the highest arrival number ever given
+        self.parked: tuple[int, int] | None = None  # how many wait, and how many bytes they are
 
     def forget(self) -> None:
         """Forget everything: what was read may have been undone."""
         self.kinds.forget()
+        self.newest_n = None
+        self.parked = None
         self.forget_standings()
 
     def forget_standings(self) -> None:

@@ -16,15 +16,15 @@ import os
 import sqlite3
 from importlib.resources import files
 from pathlib import Path
-from typing import Final, TYPE_CHECKING
-
+from typing import TYPE_CHECKING, Final
 
 from hanse.core.errors import SchemaTooNew, StoreDamaged, StoreFull
 from hanse.core.store.faults import fault_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
     from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Engine
 
 _log = logging.getLogger(__name__)
 
@@ -125,8 +125,8 @@ def copy_before(engine: Engine, path: Path, revision: str) -> Path:
 def run_steps(connection: Connection, scripts: Path) -> None:
     """Run every step the database does not have yet, inside the caller's transaction."""
     # A store that is up to date opens without loading the migration library.
-    from alembic import command
-    from alembic.config import Config
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(scripts).replace("%", "%%"))

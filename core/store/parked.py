@@ -6,7 +6,7 @@ in all, and none for longer than a day.  Whoever sent an Entry can send it again
 
 from __future__ import annotations
 
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
@@ -21,13 +21,18 @@ from hanse.core.limits import (
 from hanse.core.store.tables import parked
 
 if TYPE_CHECKING:
-    from hanse.core.store.feed_rows import AnyRow
-    from hanse.core.model.ids import AuthorKey, EntryId
     from collections.abc import Sequence
+
+    from hanse.core.model.ids import AuthorKey, EntryId
+    from hanse.core.store.feed_rows import AnyRow
+    from hanse.core.store.memory import Memory
 
 _IDS_PER_QUERY: Final = 1000
 
 _COLUMNS: Final = (parked.c.header, parked.c.sig, parked.c.body)
+HELD: Final = select(func.count(), func.coalesce(func.sum(parked.c.size_bytes), 0)).select_from(
+    parked
+)
 PARKED_AT: Final = (
     select(*_COLUMNS)
     .where(parked.c.author == bindparam("author"), parked.c.seq == bindparam("seq"))
@@ -66,11 +71,10 @@ OLDEST_OF_AUTHOR: Final = (
 class ParkedRepository:
     """Everything that waits."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, memory: Memory) -> None:
         """Work on ``connection``."""
         self._connection = connection
-        # How many wait and how many bytes they are; read once in a transaction.
-        self._held: tuple[int, int] | None = None
+        self._memory = memory
 
     def add(self, entry: CheckedEntry, reason: str, now_ms: int) -> None:
         """Let ``entry`` wait; one that waits already keeps its place and may get its Body."""
@@ -84,7 +88,7 @@ class ParkedRepository:
             values: dict[str, object] = {"reason": reason}
             if size > row.size_bytes:
                 values |= {"body": entry.body, "size_bytes": size}
-                self._held = (count, held_bytes + size - row.size_bytes)
+                self._memory.parked = (count, held_bytes + size - row.size_bytes)
             connection.execute(update(parked).where(parked.c.place == row.place).values(**values))
         else:
             connection.execute(
@@ -102,19 +106,15 @@ class ParkedRepository:
                     "body": entry.body,
                 },
             )
-            self._held = (count + 1, held_bytes + size)
+            self._memory.parked = (count + 1, held_bytes + size)
         self._make_room(entry.author)
 
     def held(self) -> tuple[int, int]:
         """Return how many Entries wait, and how many bytes they are."""
-        if self._held is None:
-            count, size = self._connection.execute(
-                select(func.count(), func.coalesce(func.sum(parked.c.size_bytes), 0)).select_from(
-                    parked
-                )
-            ).one()
-            self._held = (count, size)
-        return self._held
+        if self._memory.parked is None:
+            count, size = self._connection.execute(HELD).one()
+            self._memory.parked = (count, size)
+        return self._memory.parked
 
     def count(self) -> int:
         """Return how many Entries wait."""
@@ -153,14 +153,14 @@ class ParkedRepository:
         for start in range(0, len(ids), _IDS_PER_QUERY):
             some = ids[start : start + _IDS_PER_QUERY]
             self._connection.execute(delete(parked).where(parked.c.id.in_(some)))
-        self._held = None
+        self._memory.parked = None
 
     def expire(self, now_ms: int) -> int:
         """Drop what has waited for a day; return how many that were."""
         result = self._connection.execute(
             delete(parked).where(parked.c.since_ms <= now_ms - PARKED_MS_MAX)
         )
-        self._held = None
+        self._memory.parked = None
         return result.rowcount
 
     def _entries(self, statement: object, values: dict[str, object]) -> list[CheckedEntry]:
@@ -191,7 +191,7 @@ class ParkedRepository:
             delete(parked).where(parked.c.place.in_([row.place for row in rows]))
         )
         held, held_bytes = self.held()
-        self._held = (held - len(rows), held_bytes - sum(row.size_bytes for row in rows))
+        self._memory.parked = (held - len(rows), held_bytes - sum(row.size_bytes for row in rows))
 
 
 def _entry(row: AnyRow) -> CheckedEntry:

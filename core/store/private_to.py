@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert
@@ -9,7 +10,6 @@ from sqlalchemy.dialects.sqlite import insert
 from hanse.core.limits import ENVELOPE_SLOTS_MAX
 from hanse.core.model.ids import EntryId, IdentityId
 from hanse.core.store.tables import entries, private_to
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

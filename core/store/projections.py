@@ -16,7 +16,7 @@ Later parts add theirs to ``PROJECTIONS``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, Protocol, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -25,8 +25,9 @@ from hanse.core.ledger.kinds import Body, Erase1, Profile1, parse_body
 from hanse.core.store.tables import erasures, profiles
 
 if TYPE_CHECKING:
-    from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
     from sqlalchemy import Table
+
+    from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
 
 Key = tuple[bytes, ...]
 Values = Mapping[str, object]
@@ -35,7 +36,17 @@ Values = Mapping[str, object]
 class FoldItem:
     """One Entry that counts, as a Projection sees it; its Body is read when it is asked for."""
 
-    __slots__ = ("_body", "_raw", "author", "entry_id", "identity", "kind", "seq", "time_ms")
+    __slots__ = (
+        "_body",
+        "_raw",
+        "author",
+        "entry_id",
+        "identity",
+        "kind",
+        "order",
+        "seq",
+        "time_ms",
+    )
 
     def __init__(
         self,
@@ -55,13 +66,9 @@ class FoldItem:
         self.time_ms = time_ms
         self.kind = kind
         self.identity = identity
+        self.order = (time_ms, author, seq)  # of two the greater is newer
         self._raw: bytes | None = raw
         self._body = body
-
-    @property
-    def order(self) -> tuple[int, bytes, int]:
-        """Return what decides which of two is newer."""
-        return self.time_ms, self.author, self.seq
 
     @property
     def body(self) -> Body | None:
@@ -100,7 +107,7 @@ class Profiles:
     table = profiles
 
     def keys(self, item: FoldItem) -> Iterable[Key]:
-        """An Identity has one Profile."""
+        """Name the Identity: it has one Profile."""
         return ((item.identity,),)
 
     def fold(self, key: Key, row: Values | None, item: FoldItem) -> Values | None:

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from itertools import groupby
-from typing import Any, Final, TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
     ColumnElement,
@@ -66,9 +67,9 @@ from hanse.core.store.tables import (
 
 if TYPE_CHECKING:
     from hanse.core.ledger.identities import Standing
-    from hanse.core.store.memory import Memory
-    from hanse.core.store.feeds import FeedRepository
     from hanse.core.store.feed_rows import AnyRow, FeedRow
+    from hanse.core.store.feeds import FeedRepository
+    from hanse.core.store.memory import Memory
 
 Progress = Callable[[int], None]
 Rows = dict[Key, Values]
@@ -76,6 +77,7 @@ Rows = dict[Key, Values]
 _IDS_PER_QUERY: Final = 1000
 _ROWS_PER_PAGE: Final = 1000
 _DEVICE: Final = "device/1"
+_ORDER: Final = attrgetter("order")
 
 # Folds over what the Root said; the version counts like that of a Projection.
 _OF_STANDINGS: Final = {identities: 1, devices: 1}
@@ -99,6 +101,11 @@ TO_ERASE: Final = (
         erasures.c.target.in_(bindparam("ids", expanding=True)),
         entries.c.body_state != BodyState.ERASED.value,
     )
+)
+HAS_ERASED: Final = (
+    select(erasures.c.target)
+    .where(erasures.c.identity.in_(bindparam("identities", expanding=True)))
+    .limit(1)
 )
 ERASED: Final = (
     select(entries.c.id, entries.c.kind)
@@ -179,7 +186,7 @@ class Projector:
             .order_by(devices.c.device)
             .limit(_ROWS_PER_PAGE)
         )
-        return [DeviceRow(**row._mapping) for row in rows]
+        return [DeviceRow(**row) for row in rows.mappings()]
 
     def profile(self, identity: IdentityId) -> ProfileRow | None:
         """Return the newest Profile of an Identity."""
@@ -240,17 +247,18 @@ class Projector:
         assert len(accepted) == len(numbers) == len(opened_for)
         items: list[FoldItem] = []
         opened: set[AuthorKey] = set()
-        voices: dict[AuthorKey, Voice | None] = {}
+        last: dict[tuple[AuthorKey, str], int] = {}  # seq that counts, by Feed and kind
         for (entry, verdict), identity in zip(accepted, opened_for, strict=True):
-            if entry.kind == _DEVICE:
-                opened.add(entry.author)
-            if entry.kind not in _FOLDED_KINDS or verdict.body_state is not BodyState.HERE:
+            header = entry.header
+            kind = header.kind
+            if kind not in _FOLDED_KINDS or verdict.body_state is not BodyState.HERE:
+                if kind == _DEVICE:
+                    opened.add(entry.author)
                 continue
-            if entry.author not in voices:
-                row = self._feeds.get(entry.author)
-                voices[entry.author] = None if row is None else self._standings.voice(row)
-            voice = voices[entry.author]
-            if voice is not None and voice.counts(entry.kind, entry.seq, lambda e=entry: e):  # type: ignore[misc]
+            feed = AuthorKey(header.author), kind
+            if feed not in last:
+                last[feed] = self._counted(entry)
+            if header.seq <= last[feed]:
                 items.append(_fresh_item(entry, verdict, identity))
 
         for author in sorted(opened):
@@ -259,24 +267,46 @@ class Projector:
             self._write_device(row)
         erasing = [item for item in items if item.kind in ERASURES.kinds]
         targets = self._fold_into_table(ERASURES, erasing)
-        ids = [entry.entry_id for entry, _ in accepted]
-        erased = self._erase((*ids, *(EntryId(target) for target, _ in targets)))
-        fresh = [item for item in items if item.entry_id not in erased]
+        erased: dict[EntryId, IdentityId] = {}
+        fresh = items
+        if self._has_erased(opened_for):
+            ids = [entry.entry_id for entry, _ in accepted]
+            erased = self._erase((*ids, *(EntryId(target) for target, _ in targets)))
+            fresh = [item for item in items if item.entry_id not in erased]
         for projection in PROJECTIONS:
             if projection is not ERASURES:
                 self._fold_into_table(
                     projection, [item for item in fresh if item.kind in projection.kinds]
                 )
-        newly = set(ids)
-        for identity in sorted({it for id_, it in erased.items() if id_ not in newly}):
-            self._write_folds(identity)
+        if erased:
+            newly = {entry.entry_id for entry, _ in accepted}
+            for identity in sorted({it for id_, it in erased.items() if id_ not in newly}):
+                self._write_folds(identity)
+
+    def _counted(self, entry: CheckedEntry) -> int:
+        """Return the last seq at which Entries of this kind count in this Feed; 0 for none."""
+        row = self._feeds.get(entry.author)
+        voice = None if row is None else self._standings.voice(row)
+        if voice is None or not voice.counts(entry.kind, entry.seq, lambda: entry):
+            return 0  # and later ones of the batch neither: what counts is a beginning
+        return voice.counted
+
+    def _has_erased(self, identities: Iterable[IdentityId]) -> bool:
+        """Say whether any of these has ever erased something that still is."""
+        wanted = sorted(set(identities))
+        return any(
+            self._connection.execute(
+                HAS_ERASED, {"identities": wanted[start : start + _IDS_PER_QUERY]}
+            ).first()
+            for start in range(0, len(wanted), _IDS_PER_QUERY)
+        )
 
     def _fold_into_table(self, projection: Projection, items: Sequence[FoldItem]) -> list[Key]:
         """Fold ``items`` into the rows that are there; return the keys they belong to."""
         if not items:
             return []
         table = _FoldTable(self._connection, projection, is_empty=False)
-        table.fold(sorted(items, key=lambda item: item.order, reverse=True))
+        table.fold(sorted(items, key=_ORDER, reverse=True))
         table.flush()
         return list(table.touched)
 
@@ -368,7 +398,7 @@ class Projector:
     def is_outdated(self) -> bool:
         """Say whether this program folds differently from the one that wrote the tables."""
         held = self._connection.execute(select(projections.c.name, projections.c.version))
-        return {name: version for name, version in held} != _VERSIONS
+        return {row.name: row.version for row in held} != _VERSIONS
 
     def rebuild(self, progress: Progress | None = None) -> int:
         """Make everything again from the Entries; return how many were read.
@@ -443,7 +473,7 @@ class Projector:
                 if voice is not None:
                     items.extend(_items(part, kind, author, voice))
             # Where newest wins, all others lose without their Bodies being read.
-            items.sort(key=lambda item: item.order, reverse=True)
+            items.sort(key=_ORDER, reverse=True)
             yield items, len(page)
             if len(page) < ENTRIES_PER_BATCH_MAX:
                 return
@@ -530,10 +560,12 @@ class _FoldTable:
             return None
         table = self._projection.table
         names = [column.name for column in table.primary_key.columns]
-        row = self._connection.execute(
-            _row_of_key(table), dict(zip(names, key, strict=True))
-        ).first()
-        return None if row is None else dict(row._mapping)
+        row = (
+            self._connection.execute(_row_of_key(table), dict(zip(names, key, strict=True)))
+            .mappings()
+            .first()
+        )
+        return None if row is None else dict(row)
 
     def flush(self) -> None:
         table = self._projection.table

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import NoResultFound
@@ -28,11 +28,12 @@ from hanse.core.limits import ENTRIES_PER_BATCH_MAX
 from hanse.core.store.tables import branches, entries
 
 if TYPE_CHECKING:
-    from hanse.core.store.feed_reads import FeedReads
-    from hanse.core.store.kind_numbers import KindNumbers
-    from hanse.core.store.feed_rows import AnyRow, FeedRow
-    from hanse.core.model.ids import AuthorKey
     from collections.abc import Iterator, Sequence
+
+    from hanse.core.model.ids import AuthorKey
+    from hanse.core.store.feed_reads import FeedReads
+    from hanse.core.store.feed_rows import AnyRow, FeedRow
+    from hanse.core.store.kind_numbers import KindNumbers
 
 # What every Header begins with: a list of ten, version 1, then 32 bytes of Author.
 _START: Final = b"\x8a\x01\x58\x20"
@@ -144,7 +145,7 @@ class _FeedChecker:
         self._check_row()
 
     def _check(self, page: Sequence[AnyRow]) -> None:
-        """Check the Entries of one page; a page is a loop, because a million calls take a second."""
+        """Check one page in one loop: a million calls would take a second by themselves."""
         start, peaks, last = self._start, self._peaks, len(page) - 1
         add, prev, seq_next = peaks.add, self._prev, self.seq + 1
         for index, row in enumerate(page):
@@ -208,7 +209,7 @@ class _FeedChecker:
 
 
 def _uint(number: int) -> bytes:
-    """Write a number as the codec does; here, because a million calls of it would be half the time."""
+    """Write a number as the codec does, which is too slow for a million of them."""
     if number < 24:
         return bytes((number,))
     if number < 1 << 8:

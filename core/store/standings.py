@@ -7,7 +7,7 @@ they are shown: every Entry by a Root key that is held, on whatever branch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hanse.core.ledger.branches import valid_on_any_branch
 from hanse.core.ledger.feed import judge_body
@@ -26,10 +26,10 @@ from hanse.core.model.ids import AuthorKey, IdentityId
 
 if TYPE_CHECKING:
     from hanse.core.ledger.entry import CheckedEntry
+    from hanse.core.store.feed_reads import FeedReads
+    from hanse.core.store.feed_rows import FeedRow
     from hanse.core.store.forks import ForkRepository
     from hanse.core.store.memory import Memory
-    from hanse.core.store.feed_rows import FeedRow
-    from hanse.core.store.feed_reads import FeedReads
 
 STATE_LIVE: Final = "live"
 STATE_FROZEN: Final = "frozen"

@@ -15,7 +15,7 @@ A change here is a migration (``migrations/versions``); a test compares the two.
 
 from __future__ import annotations
 
-from typing import Any, Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
     Boolean,
@@ -39,12 +39,12 @@ metadata: Final = MetaData()
 class Bytes(LargeBinary):
     """A BLOB that goes to sqlite3 and comes back as it is: the driver speaks bytes already."""
 
-    def bind_processor(self, dialect: Dialect) -> None:
+    def bind_processor(self, dialect: Dialect) -> None:  # noqa: ARG002 - SQLAlchemy's signature
         """Hand the value over unwrapped."""
         return
 
-    # SQLAlchemy's signature; the coltype of a DBAPI has no type.
-    def result_processor(self, dialect: Dialect, coltype: Any) -> None:
+    # Any: what a DBAPI says of a column has no type.
+    def result_processor(self, dialect: Dialect, coltype: Any) -> None:  # noqa: ANN401, ARG002
         """Take the value as the driver gives it."""
         return
 

@@ -10,8 +10,7 @@ When a transaction begins and what belongs into it is the use case's to say.
 
 from __future__ import annotations
 
-from typing import Final, Self, TYPE_CHECKING
-
+from typing import TYPE_CHECKING, Final, Self
 
 from hanse.core.store.feeds import FeedRepository
 from hanse.core.store.forks import ForkRepository
@@ -25,9 +24,10 @@ from hanse.core.store.rehash import RehashFault, RehashSlice, rehash
 from hanse.core.store.secrets import SecretRepository
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
-    from types import TracebackType
     from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from sqlalchemy import Connection, Engine
 
 
 class Repositories:
@@ -44,7 +44,7 @@ class Repositories:
 
     def _bind(self, connection: Connection, memory: Memory) -> None:
         self.feeds = FeedRepository(connection, memory)
-        self.parked = ParkedRepository(connection)
+        self.parked = ParkedRepository(connection, memory)
         self.forks = ForkRepository(connection)
         self.outbox = OutboxRepository(connection)
         self.private_to = PrivateToRepository(connection)

@@ -8,6 +8,7 @@ signature or the size not as it should be, signed all the same.
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -34,10 +35,9 @@ from hanse.core.ledger.kinds import (
     encode_body,
     kind_of,
 )
-from hanse.core.ledger.tree import root_of
+from hanse.core.ledger.tree import Peaks
 from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
 from tests.fakes.chance import SeededChance
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -67,6 +67,7 @@ class Writer:
         self.signer = signer
         self.entries: list[CheckedEntry] = list(entries)
         self._chance = chance
+        self._peaks = Peaks()
 
     @property
     def key(self) -> AuthorKey:
@@ -137,13 +138,21 @@ class Writer:
             author=self.key,
             seq=len(self.entries) + 1,
             prev=None if last is None else last.entry_id,
-            root=root_of(self.ids),
+            root=self._root(),
             time_ms=time_ms,
             kind=kind,
             body_hash=sha256(raw).digest(),
             body_len=len(raw),
             refs=tuple(sorted(set(refs))),
         )
+
+    def _root(self) -> bytes | None:
+        """Commit to everything written so far; a Feed that was cut back is counted anew."""
+        if self._peaks.count > len(self.entries):
+            self._peaks = Peaks()
+        for entry in self.entries[self._peaks.count :]:
+            self._peaks.add(entry.entry_id)
+        return self._peaks.root()
 
     def _sign(self, header: Header, raw: bytes) -> SignedEntry:
         header_bytes = encode(header)
@@ -236,7 +245,7 @@ class Author:
     def device(
         self, name: str = "laptop", role: str = ROLE_FULL, *, spoil: str | None = None
     ) -> DeviceFeed:
-        """Delegate to a new Device; ``spoil`` the delegation's ``sig``, ``root``, ``r`` or ``identity``."""
+        """Delegate to a new Device; ``spoil`` the ``sig``, ``root``, ``r`` or ``identity``."""
         device = DeviceFeed(Signer.from_seed(self.chance.bytes(32)), self.chance)
         self.delegate(device, name, role, spoil=spoil)
         return device
@@ -292,7 +301,7 @@ class Author:
         reason: str = "lost",
         time_ms: int | None = None,
     ) -> CheckedEntry:
-        """Cut a Device's Feed after ``last_seq`` of the branch ``device`` is (default: its last)."""
+        """Cut a Device's Feed after ``last_seq`` (default: the last) of the branch given."""
         self.epoch += 1
         cut = len(device.entries) if last_seq is None else last_seq
         body = Revoke1(

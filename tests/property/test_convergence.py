@@ -9,18 +9,15 @@ from __future__ import annotations
 import random
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from hanse.core.engine.ledger import counted_of
 from hanse.core.engine.syncing import accept_batch
+from hanse.core.ledger.entry import CheckedEntry
 from hanse.core.ledger.replay import MemoryLedger
 from hanse.core.store.engines import Store
 from tests.fakes.author import START_MS, Author, DeviceFeed
-
-if TYPE_CHECKING:
-    from hanse.core.ledger.entry import CheckedEntry
 
 NOW_MS = START_MS + 10_000_000
 SEEDS = range(24)
@@ -201,3 +198,29 @@ def test_the_branch_a_revocation_names_is_the_one_that_counts(order: str) -> Non
             memory.accept(entry, NOW_MS)
     assert memory.what_counts()[device.key] == 4
     assert memory.feeds[device.key].entries[3].entry_id == branch.ids[3]
+
+
+def test_a_revocation_on_a_branch_counts_once_its_body_is_brought() -> None:
+    author = Author("late body")
+    device = author.device()
+    device.append("profile/1", device.profile("kept"))
+    device.append("profile/1", device.profile("cut off"))
+    side = author.root.fork_at(2)
+    author.revoke(author.device("other"), 1)
+    revocation = author.revoke(device, 2, root=side)
+    hidden = CheckedEntry(revocation.without_body())
+    with tempfile.TemporaryDirectory() as name:
+        store = Store.open(Path(name))
+        try:
+            names = []
+            for batch in ([*author.root_entries, *device.entries, hidden], [revocation]):
+                with store.unit_of_work() as uow:
+                    accept_batch(uow, batch, NOW_MS)
+                    uow.commit()
+                    profile = uow.projections.profile(author.identity)
+                    assert profile is not None
+                    names.append(profile.name)
+                    assert uow.projections.difference() is None
+        finally:
+            store.close()
+    assert names == ["cut off", "kept"]

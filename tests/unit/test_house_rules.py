@@ -133,6 +133,7 @@ def files(rule: Rule) -> list[Path]:
         for path in found
         if path.suffix in rule.suffixes
         and not path.relative_to(ROOT).as_posix().startswith(rule.except_in or ("\0",))
+        and b"\0" not in path.read_bytes()[:8192]  # a picture or a database has no lines
     ]
 
 

@@ -58,7 +58,7 @@ FactBytes = Annotated[bytes, msgspec.Meta(min_length=1, max_length=SALE_FACT_SIZ
 OpenMap = dict[str, object]  # its content is another part's; bounded by ``check_values``
 
 
-class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """What every Body is.
 
     ``MULTILINE`` names the fields that hold long text, ``SETS`` the lists in

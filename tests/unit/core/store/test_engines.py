@@ -6,7 +6,10 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
@@ -207,20 +210,24 @@ def test_a_file_where_the_folder_should_be_is_named(tmp_path):
     assert place.name in str(caught.value.values["path"])
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    folder = tmp_path / "data"
+@pytest.fixture
+def open_to_all():
+    """A folder that any user may look into; pytest's own are closed to others at any time."""
+    with tempfile.TemporaryDirectory(prefix="hanse-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_a_folder_that_cannot_be_written_is_named(open_to_all):
+    folder = open_to_all / "data"
     folder.mkdir(mode=0o755)
-    for part in (tmp_path, *tmp_path.parents[:2]):
-        part.chmod(0o755)
     assert as_nobody(folder, "open") == "store.not_writable"
     assert list(folder.iterdir()) == []
 
 
-def test_a_store_that_cannot_be_written_can_still_be_read(tmp_path):
-    folder = tmp_path / "data"
+def test_a_store_that_cannot_be_written_can_still_be_read(open_to_all):
+    folder = open_to_all / "data"
     Store.open(folder).close()
-    for part in (tmp_path, *tmp_path.parents[:2]):
-        part.chmod(0o755)
     folder.chmod(0o755)
     (folder / DATABASE_FILE).chmod(0o644)
     assert as_nobody(folder, "open") == "store.not_writable"
@@ -277,14 +284,14 @@ def test_damaged_pages_are_named_and_not_hidden(tmp_path):
     for page in range(len(raw) // 4096 - 12, len(raw) // 4096):
         raw[page * 4096 : page * 4096 + 200] = b"\xff" * 200
     file.write_bytes(raw)
+
+    def read_all():
+        with closing(Store.open(tmp_path)) as again, again.reads() as reads:
+            for number in range(2000):
+                reads.meta.get(f"name {number}")
+
     with pytest.raises(StoreDamaged):
-        again = Store.open(tmp_path)
-        try:
-            with again.reads() as reads:
-                for number in range(2000):
-                    reads.meta.get(f"name {number}")
-        finally:
-            again.close()
+        read_all()
 
 
 def test_a_copied_database_opens_alone(tmp_path, store, take):

@@ -87,7 +87,7 @@ def test_of_feeds_not_held_the_oldest_go_and_those_held_stay(store, take, monkey
         assert kept == [own.proof, *(fork.proof for fork in strangers[2:])]
 
 
-def test_all_proofs_are_paged_by_arrival(uow, monkeypatch):
+def test_all_proofs_are_paged_by_arrival(uow):
     found = [forks_of(Author(number), 1)[1][0] for number in range(5)]
     for fork in found:
         uow.forks.add(fork)

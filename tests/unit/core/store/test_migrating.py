@@ -10,6 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
+from hanse.core.engine.syncing import accept_batch
 from hanse.core.errors import StoreFull
 from hanse.core.store import migrating
 from hanse.core.store.engines import DATABASE_FILE, Store
@@ -152,8 +153,6 @@ def test_without_room_for_the_copy_nothing_is_migrated(folder, scripts, monkeypa
 
 
 def test_the_ledger_survives_a_migration(tmp_path, scripts):
-    from hanse.core.engine.syncing import accept_batch
-
     author = Author(1)
     store = Store.open(tmp_path / "data")
     with store.unit_of_work() as uow:

@@ -18,7 +18,7 @@ def device(take):
 
 
 @pytest.fixture
-def uow(store, device):
+def uow(store, device):  # noqa: ARG001 - must be there before the transaction begins
     with store.unit_of_work() as uow:
         yield uow
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from hanse.core.engine.syncing import accept_batch
 from tests.fakes.author import Author
 
 
@@ -59,11 +60,15 @@ def test_a_hook_that_fails_stops_the_later_ones_and_undoes_nothing(store):
     def fail():
         raise Trouble
 
-    with pytest.raises(Trouble), store.unit_of_work() as uow:
-        uow.meta.put("name", "value")
-        uow.after_commit(fail)
-        uow.after_commit(lambda: seen.append(1))
-        uow.commit()
+    def work():
+        with store.unit_of_work() as uow:
+            uow.meta.put("name", "value")
+            uow.after_commit(fail)
+            uow.after_commit(lambda: seen.append(1))
+            uow.commit()
+
+    with pytest.raises(Trouble):
+        work()
     assert seen == []
     with store.reads() as reads:
         assert reads.meta.get("name") == "value"
@@ -82,8 +87,6 @@ def test_a_unit_of_work_can_be_entered_again(store):
 def test_what_an_undone_transaction_knew_of_kinds_is_forgotten(store, take):
     author = Author(1)
     device = author.device()
-    from hanse.core.engine.syncing import accept_batch
-
     device.append("first-unknown/1")
     with store.unit_of_work() as uow:
         accept_batch(uow, [*author.root_entries, *device.entries], 2 * 10**12)
@@ -100,8 +103,6 @@ def test_what_an_undone_transaction_knew_of_kinds_is_forgotten(store, take):
 
 def test_what_an_undone_transaction_knew_of_an_identity_is_forgotten(store, take):
     author = Author(1)
-    from hanse.core.engine.syncing import accept_batch
-
     with store.unit_of_work() as uow:
         accept_batch(uow, author.root_entries, 2 * 10**12)
         assert uow.projections.standing_of(author.identity) is not None

@@ -1,0 +1,84 @@
+"""Queries that run often sort by an index: SQLite says how it would run each of them."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.dialects.sqlite import dialect
+
+from hanse.core.store import feed_reads, forks, outbox, parked, projector, rehash
+
+HOT = {
+    "feed of author": feed_reads.FEED_OF_AUTHOR,
+    "feed of number": feed_reads.FEED_OF_NUMBER,
+    "feeds of identity": feed_reads.FEEDS_OF_IDENTITY,
+    "all feeds": feed_reads.ALL_FEEDS,
+    "heads": feed_reads.HEADS,
+    "entry of id": feed_reads.ENTRY_OF_ID,
+    "entry at": feed_reads.ENTRY_AT,
+    "entries from": feed_reads.ENTRIES_FROM,
+    "id at": feed_reads.ID_AT,
+    "ids from": feed_reads.IDS_FROM,
+    "arrived after": feed_reads.ARRIVED_AFTER,
+    "newest": feed_reads.NEWEST,
+    "of kind in feed": feed_reads.OF_KIND_IN_FEED,
+    "scan": feed_reads.SCAN,
+    "scan feed": feed_reads.SCAN_FEED,
+    "known": feed_reads.KNOWN,
+    "branch ids": feed_reads.BRANCH_IDS,
+    "branch entries": feed_reads.BRANCH_ENTRIES,
+    "forks of author": forks.FORKS_OF_AUTHOR,
+    "all forks": forks.ALL_FORKS,
+    "outbox due": outbox.DUE,
+    "parked at": parked.PARKED_AT,
+    "parked of author": parked.PARKED_OF_AUTHOR,
+    "parked of prev": parked.PARKED_OF_PREV,
+    "parked by reason": parked.PARKED_BY_REASON,
+    "oldest parked": parked.OLDEST,
+    "oldest parked of author": parked.OLDEST_OF_AUTHOR,
+    "to erase": projector.TO_ERASE,
+    "erased": projector.ERASED,
+    "has erased": projector.HAS_ERASED,
+    "rehash": rehash._ENTRIES,
+    "rehash branches": rehash._BRANCHES,
+}
+# The whole table, in the order it lies on disk and never more than a page of it.
+WALKS = {"oldest parked"}
+
+
+def plan_of(store, statement):
+    binds = statement.compile(dialect=dialect()).binds
+    values = {
+        key: [b"a", b"b"] if bind.expanding else 1
+        for key, bind in binds.items()
+        if bind.required or bind.expanding
+    }
+    sent = []
+    with store.reads() as reads:
+        connection = reads._connection
+
+        @event.listens_for(connection, "before_cursor_execute")
+        def _(_connection, _cursor, sql, parameters, _context, _executemany):
+            sent.append((sql, parameters))
+
+        connection.execute(statement, values).all()
+        ((sql, parameters),) = sent
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", parameters)
+        return [row.detail for row in rows]
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_a_hot_query_searches_by_an_index_and_sorts_by_it(store, name):
+    plan = plan_of(store, HOT[name])
+    assert not [step for step in plan if "TEMP B-TREE" in step], plan
+    if name not in WALKS:
+        assert not [step for step in plan if step.startswith("SCAN")], plan
+        assert [step for step in plan if step.startswith("SEARCH")], plan
+
+
+def test_a_query_without_an_index_would_be_noticed(store):
+    with store.reads() as reads:
+        rows = reads._connection.exec_driver_sql(
+            "EXPLAIN QUERY PLAN SELECT n FROM entries ORDER BY time_ms"
+        )
+        assert any("TEMP B-TREE" in row.detail for row in rows)
