@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from hanse.core.clock import SystemChance, SystemClock
 from hanse.core.crypto.phrase import Phrase, new_phrase
-from hanse.core.engine.accounts import register, restore
 from hanse.core.engine.auditing import verify_file
 from hanse.core.engine.engine import Engine
 from hanse.core.engine.home import Home
+from hanse.core.engine.registering import register, restore
 from hanse.core.errors import EXIT_DONE, EXIT_NO
 from hanse.core.keystore.keystore import KdfCost
 from hanse.core.ledger.entry import Head, SignedEntry, build_entry, sign_entry

@@ -16,7 +16,7 @@ from hanse.app.commands.showing import (
     short_identity,
 )
 from hanse.core.crypto.phrase import ENTROPY_SIZE_BYTES, Language, Phrase, new_phrase
-from hanse.core.engine import accounts
+from hanse.core.engine import registering
 from hanse.core.engine.engine import Engine
 from hanse.core.errors import AccountExists, FolderNotWritable, WrongUse
 from hanse.core.keystore.durable import make_private_folder, write_durably
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hanse.app.desk import Desk
+    from hanse.core.engine.accounts import Reason
     from hanse.core.engine.views import DeviceView
 
 _WORD_COLUMNS: Final = 4
@@ -68,13 +69,14 @@ def create(
 ) -> Answer:
     """Register: show the phrase, ask it back, and only then write anything."""
     name = desk.text(name, "--name", "ask.name")
+    registering.check_name(name)
     home = desk.hanse.new_home(name)
     if home.keystore.exists():
         raise AccountExists(path=home.folder, name=read_public(home.keystore).name)
     passphrase = desk.new_passphrase(new_passphrase_file or desk.hanse.settings.passphrase_file)
     phrase = _fresh_phrase(desk, words)
     is_confirmed = _show_and_ask_back(desk, phrase, is_asked=not no_ask)
-    accounts.register(
+    registering.register(
         home,
         name=name,
         passphrase=passphrase,
@@ -111,12 +113,13 @@ def restore(
 ) -> Answer:
     """Make this installation a new Device of the Identity the phrase belongs to."""
     name = desk.text(name, "--name", "ask.name")
+    registering.check_name(name)
     home = desk.hanse.new_home(name)
     if home.keystore.exists():
         raise AccountExists(path=home.folder, name=read_public(home.keystore).name)
     phrase = desk.phrase(phrase_file)
     passphrase = desk.new_passphrase(new_passphrase_file or desk.hanse.settings.passphrase_file)
-    restored = accounts.restore(
+    restored = registering.restore(
         home,
         phrase=phrase,
         passphrase=passphrase,
@@ -139,7 +142,7 @@ def restore(
 
 def show_list(desk: Desk, *, full: bool) -> Answer:
     """List the Accounts of this person on this machine."""
-    found = accounts.list_accounts(desk.hanse.base)
+    found = registering.list_accounts(desk.hanse.base)
     # Only what the Keystore says: to know more, each folder would have to be opened.
     result = [
         {"name": it.name, "identity": it.identity, "device": it.device, "folder": it.folder}
@@ -228,7 +231,7 @@ def revoke(
     desk: Desk,
     *,
     device: str,
-    reason: accounts.Reason,
+    reason: Reason,
     last_seq: int | None,
     phrase_file: Path | None,
     without_peer: bool,
@@ -332,8 +335,8 @@ def _show_and_ask_back(desk: Desk, phrase: Phrase, *, is_asked: bool) -> bool:
     if not is_asked:
         return False
     desk.ask_back(
-        lambda: accounts.words_to_ask(desk.hanse.chance),
-        lambda answers: accounts.check_words(phrase, answers),
+        lambda: registering.words_to_ask(desk.hanse.chance),
+        lambda answers: registering.check_words(phrase, answers),
     )
     return True
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from hanse.core.artifacts.small import SmallStore
-from hanse.core.engine.accounts import restore
 from hanse.core.engine.context import Context
 from hanse.core.engine.home import Home
 from hanse.core.engine.ledger import HeldLedger, write_file
+from hanse.core.engine.registering import restore
 from hanse.core.engine.sources import FRAME_BLOB, FRAME_ENTRY, open_file
 from hanse.core.engine.views import BackupReport, Fault
 from hanse.core.errors import VerificationFailed

@@ -236,7 +236,7 @@ class HeldLedger:
         )
 
     def rebuild(self, progress: Progress | None = None) -> int:
-        """Compute every Projection anew from the Entries; return how many Entries were read."""
+        """Compute every Projection anew from the Entries; return how many were folded."""
         return self._context.store.rebuild_projections(progress)
 
     # --- files ------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ class Store:
             yield Reads(connection)
 
     def rebuild_projections(self, progress: Progress | None = None) -> int:
-        """Make every Projection again from the Entries; return how many were read.
+        """Make every Projection again from the Entries; return how many were folded.
 
         One transaction: readers see the old rows until it is done, and a program
         that is killed meanwhile loses nothing.

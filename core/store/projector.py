@@ -401,7 +401,7 @@ class Projector:
         return {row.name: row.version for row in held} != _VERSIONS
 
     def rebuild(self, progress: Progress | None = None) -> int:
-        """Make everything again from the Entries; return how many were read.
+        """Make everything again from the Entries; return how many were folded.
 
         In the caller's transaction: readers see the old rows until it commits, and
         the old rows stay if it does not.

@@ -247,7 +247,7 @@ def test_a_taken_folder_is_refused_before_any_word_is_shown(term, anna):
 def test_a_name_that_does_not_fit_is_refused(term):
     arguments = ("--name", "x" * 61, "--data-dir", term.base / "a", *term.secret)
     error = term.json("account", "create", *arguments, status=EXIT_WRONG_USE)
-    assert error["code"] == "profile.refused"
+    assert error["code"] == "account.bad_name"
     assert not (term.base / "a").exists()
 
 
@@ -897,7 +897,8 @@ def test_the_real_program_creates_and_unlocks(term):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are POSIX")
-def test_a_passphrase_typed_at_a_terminal_is_not_shown(term, anna):
+@pytest.mark.usefixtures("term")
+def test_a_passphrase_typed_at_a_terminal_is_not_shown(anna):
     ours, theirs = os.openpty()
     child = subprocess.Popen(
         [sys.executable, "-m", "hanse.app.cli", "account", "unlock", "--data-dir", anna.folder],

@@ -15,12 +15,15 @@ from hanse.core.engine.accounts import (
     PhraseReplaced,
     ProfileRefused,
     UnknownDevice,
+)
+from hanse.core.engine.backups import drill
+from hanse.core.engine.registering import (
+    BadName,
     check_words,
     list_accounts,
     register,
     words_to_ask,
 )
-from hanse.core.engine.backups import drill
 from hanse.core.errors import (
     AccountExists,
     AccountLocked,
@@ -91,13 +94,27 @@ def test_a_refused_account_leaves_nothing_behind(tmp_path: Path) -> None:
             other, name="x", passphrase="short", phrase=anna.phrase, device_name="x",
             lang=None, clock=anna.clock, chance=chance, kdf=CHEAP,
         )  # fmt: skip
-    with pytest.raises(ProfileRefused):
+    with pytest.raises(BadName):
         register(
             other, name="x" * 61, passphrase=PASSPHRASE, phrase=anna.phrase, device_name="x",
             lang=None, clock=anna.clock, chance=chance, kdf=CHEAP,
         )  # fmt: skip
     assert not other.folder.exists()
     assert list((tmp_path / "new").glob(".*")) == []
+
+
+def test_a_value_that_fits_no_profile_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    anna = Person.make(tmp_path, "anna")
+    with anna.open() as engine:
+        for wrong in (
+            {"about": "x" * 2001},
+            {"web": ["a", "a"]},
+            {"lang": "Klingon"},
+            {"name": ""},
+        ):
+            with pytest.raises(ProfileRefused):
+                engine.accounts.edit_profile(**wrong)
+        assert engine.ledger.show()[-1].seq == 2
 
 
 def test_several_accounts_live_side_by_side_and_are_listed(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from hanse.core.ledger.kinds.fields import (
 from hanse.core.limits import (
     EVIDENCE_SIZE_BYTES_MAX,
     FORK_PROOF_SIZE_BYTES_MAX,
+    PROFILE_NAME_CHARACTERS_MAX,
     ROOT_ROTATIONS_MAX,
     ROTATE_DEVICES_MAX,
 )
@@ -101,7 +102,7 @@ class Profile1(PublicBody, frozen=True, kw_only=True):
     MULTILINE: ClassVar[frozenset[str]] = frozenset({"about"})
     SETS: ClassVar[frozenset[str]] = frozenset({"web", "sectors"})
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=60)]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=PROFILE_NAME_CHARACTERS_MAX)]
     about: Annotated[str, msgspec.Meta(max_length=2000)]
     web: Annotated[
         tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=200)], ...],
