@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int], None]
 
 _PAGE = 1000
+_VERIFYING_THREADS = 2  # PyNaCl gives the interpreter lock back while it verifies
 
 
 class UnknownEntry(WrongUse):
@@ -310,25 +312,27 @@ class HeldLedger:
         batch: list[SignedEntry] = []
         read = 0
 
-        def take() -> None:
+        def take(pool: Executor) -> None:
             with self._context.store.unit_of_work() as uow:
-                outcome = accept_unchecked(uow, batch, self._context.clock.now_ms())
+                outcome = accept_unchecked(uow, batch, self._context.clock.now_ms(), pool)
                 uow.commit()
             batch.clear()
             total.add(outcome)
 
-        try:
-            for item in FeedFileReader(stream):
-                batch.append(item.entry)
-                read += 1
-                if len(batch) >= ENTRIES_PER_BATCH_MAX:
-                    take()
-                    if progress is not None:
-                        progress(read)
-        except FeedFileDamaged as error:
-            damage.append(Fault(str(error.values["where"]), "damaged", str(error.values["reason"])))
-        if batch:
-            take()
+        with ThreadPoolExecutor(_VERIFYING_THREADS, "verify") as pool:
+            try:
+                for item in FeedFileReader(stream):
+                    batch.append(item.entry)
+                    read += 1
+                    if len(batch) >= ENTRIES_PER_BATCH_MAX:
+                        take(pool)
+                        if progress is not None:
+                            progress(read)
+            except FeedFileDamaged as error:
+                where, reason = str(error.values["where"]), str(error.values["reason"])
+                damage.append(Fault(where, "damaged", reason))
+            if batch:
+                take(pool)
         refused = [
             Fault("entry", item.reason, item.detail, item.author, item.seq)
             for item in total.refused

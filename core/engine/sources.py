@@ -21,6 +21,7 @@ from hanse.core.ledger.entry import SignedEntry, parse_entry, recall_entry
 from hanse.core.ledger.feed_file import FeedFileReader, is_feed_file
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
     from pathlib import Path
 
     from hanse.core.crypto.derivation import RootSecret
@@ -108,13 +109,15 @@ def in_batches(items: Iterator[Item], size: int) -> Iterator[tuple[list[SignedEn
         yield entries, blobs
 
 
-def accept_unchecked(uow: UnitOfWork, entries: Sequence[SignedEntry], now_ms: int) -> Outcome:
-    """Check the signatures of ``entries`` and take in those that hold."""
+def accept_unchecked(
+    uow: UnitOfWork, entries: Sequence[SignedEntry], now_ms: int, pool: Executor | None = None
+) -> Outcome:
+    """Check the signatures of ``entries``, on ``pool`` if given, and take in those that hold."""
     # (A4) What is held already costs one query and no signature check: its id, which
     # covers Header and signature, is that of an Entry that was checked.
     held = uow.feeds.known([entry.entry_id for entry in entries])
     known = [it for it in entries if it.entry_id in held]
-    judged = check_entries([it for it in entries if it.entry_id not in held])
+    judged = check_entries([it for it in entries if it.entry_id not in held], pool)
     refused = [item for item in judged if isinstance(item, Refusal)]
     checked = [item for item in judged if not isinstance(item, Refusal)]
     late = [recall_entry(it.header_bytes, it.signature, it.body) for it in known if it.body]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hanse.core.crypto.phrase import Phrase, new_phrase
-from hanse.core.engine.accounts import register, restore
 from hanse.core.engine.engine import Engine
 from hanse.core.engine.home import Home
+from hanse.core.engine.registering import register, restore
 from hanse.core.keystore.keystore import KdfCost
 from hanse.core.limits import KDF_MEMORY_BYTES_MIN, KDF_OPS_MIN
 from tests.fakes.chance import SeededChance

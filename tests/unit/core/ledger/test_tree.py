@@ -164,6 +164,11 @@ def test_a_proof_of_impossible_shape_is_refused_with_its_reason(
         check_inclusion(bytes(32), seq, size, path, bytes(32))
 
 
+def test_a_consistency_proof_of_no_hashes_is_refused_where_some_belong() -> None:
+    with pytest.raises(BadProof, match="the path is empty"):
+        check_consistency(3, bytes(32), 5, bytes(32), [])
+
+
 def test_history_cannot_be_shortened() -> None:
     ids = some_ids(9)
     with pytest.raises(BadProof, match="out of order"):

@@ -171,6 +171,11 @@ def test_both_values_are_named():
     assert check_vectors(raw_of(content)) == (1, [("hostile 1, ", "expected role, found accepted")])
 
 
+def test_a_phrase_is_checked_without_a_device_too():
+    phrase = CONTENT["keys"]["phrases"][0] | {"device": None}
+    assert check_vectors(raw_of({"about": "", "phrases": [phrase]})) == (1, [])
+
+
 # --- what is no file of vectors -------------------------------------------------------------
 
 ENTRY = {"header": "", "signature": "", "body": None, "verdict": "rejected", "reason": "bad_shape"}
