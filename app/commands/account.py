@@ -16,10 +16,10 @@ from hanse.app.commands.showing import (
     short_identity,
 )
 from hanse.core.crypto.phrase import ENTROPY_SIZE_BYTES, Language, Phrase, new_phrase
+from hanse.core.durable import make_private_folder, write_durably
 from hanse.core.engine import registering
 from hanse.core.engine.engine import Engine
 from hanse.core.errors import AccountExists, FolderNotWritable, WrongUse
-from hanse.core.keystore.durable import make_private_folder, write_durably
 from hanse.core.keystore.keyring_store import (
     KeyringMissing,
     forget_passphrase,

@@ -9,16 +9,15 @@ What an object means, and whether anybody may have it, is not known here.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hanse.core.errors import EnvironmentFault, FolderNotWritable, StoreFull
+from hanse.core.durable import make_private_folder, write_durably
+from hanse.core.errors import EnvironmentFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 class ObjectDamaged(EnvironmentFault):
@@ -46,22 +45,8 @@ class SmallStore:
         path = self._path(digest)
         if path.exists() and path.read_bytes() == raw:
             return digest
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(raw)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(name).replace(path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
-        except OSError as error:
-            if error.errno in StoreFull.ERRNOS:
-                raise StoreFull(path=self._root) from error
-            raise FolderNotWritable(path=self._root, detail=error.strerror) from error
+        make_private_folder(path.parent)
+        write_durably(path, raw)
         return digest
 
     def get(self, digest: bytes) -> bytes | None:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from hanse.core.artifacts.small import SmallStore
+from hanse.core.durable import write_durably_with
 from hanse.core.engine.context import Context
 from hanse.core.engine.home import Home
-from hanse.core.engine.ledger import HeldLedger, write_file
+from hanse.core.engine.ledger import HeldLedger
 from hanse.core.engine.registering import restore
 from hanse.core.engine.sources import FRAME_BLOB, FRAME_ENTRY, open_file
 from hanse.core.engine.views import BackupReport, Fault
@@ -83,7 +84,7 @@ class Backups:
                 writer.close()
                 return epoch
 
-            write_file(path, write)
+            write_durably_with(path, write)
         return BackupReport(
             path=path,
             entries=counts[FRAME_ENTRY],

@@ -9,13 +9,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from hanse.core.durable import write_durably_with
 from hanse.core.engine.accounts import entry_view
 from hanse.core.engine.sources import accept_unchecked, open_file
 from hanse.core.engine.syncing import Outcome
@@ -27,7 +25,7 @@ from hanse.core.engine.views import (
     ImportReport,
     VerifyReport,
 )
-from hanse.core.errors import FolderNotWritable, Refused, RejectedEntry, StoreFull, WrongUse
+from hanse.core.errors import Refused, RejectedEntry, WrongUse
 from hanse.core.ledger.disclosure import disclose, open_body
 from hanse.core.ledger.entry import CheckedEntry, SignedEntry, check_entry
 from hanse.core.ledger.evidence import (
@@ -57,6 +55,8 @@ from hanse.core.limits import (
 from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hanse.core.engine.context import Context
     from hanse.core.store.feed_rows import FeedRow, StoredEntry
     from hanse.core.store.rehash import RehashFault
@@ -271,7 +271,9 @@ class HeldLedger:
                     for stored in _all_entries(reads, row.author):
                         yield stored.entry
 
-            count = write_file(path, lambda stream: write_feed_file(stream, heads, entries()))
+            count = write_durably_with(
+                path, lambda stream: write_feed_file(stream, heads, entries())
+            )
         return ExportReport(path, count, len(heads), path.stat().st_size)
 
     def _chosen(
@@ -366,7 +368,7 @@ class HeldLedger:
         if path is not None:
             raw = write_disclosure(disclose(stored.entry, opened.key))
             assert raw.startswith(DISCLOSURE_MAGIC)
-            write_file(path, lambda stream: stream.write(raw))
+            write_durably_with(path, lambda stream: stream.write(raw))
         if public:
             body = Disclose1(salt=context.body_salt(), entry=entry_id, key=opened.key)
             with context.store.unit_of_work() as uow:
@@ -410,7 +412,7 @@ class HeldLedger:
             identity = None if row.opening is None else row.opening.identity
             counted = counted_of(reads, row)
         raw = write_inclusion(stored.entry, later, ids)
-        write_file(path, lambda stream: stream.write(raw))
+        write_durably_with(path, lambda stream: stream.write(raw))
         return _stored_view(stored, identity, counted)
 
     def _stored(self, reads: Repositories, entry_id: bytes) -> StoredEntry:
@@ -474,23 +476,3 @@ def _stored_view(stored: StoredEntry, identity: IdentityId | None, counted: int)
             "body": body,
         }
     )
-
-
-def write_file(path: Path, write: Callable[[BinaryIO], int]) -> int:
-    """Write an export whole or not at all: beside its place first, synced, then renamed."""
-    try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                result = write(stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        if error.errno in StoreFull.ERRNOS:
-            raise StoreFull(path=path) from error
-        raise FolderNotWritable(path=path, detail=error.strerror or str(error)) from error
-    return result

@@ -10,9 +10,9 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Self
 
+from hanse.core.durable import sync_folder
 from hanse.core.engine.home import Home
 from hanse.core.errors import AccountExists, FolderNotWritable, Refused, StoreFull
-from hanse.core.keystore.durable import sync_folder
 from hanse.core.keystore.guards import LOCK_FILE, MARK_SALT_SIZE_BYTES, FolderLock, write_mark
 from hanse.core.keystore.keystore import KEYSTORE_FILE, read_public
 from hanse.core.store.engines import Store

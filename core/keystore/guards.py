@@ -33,6 +33,7 @@ import msgspec
 
 from hanse.core.clock import Clock, SystemClock
 from hanse.core.crypto.signing import LABEL_MARK
+from hanse.core.durable import make_private_folder, write_durably, write_durably_made
 from hanse.core.errors import (
     EnvironmentFault,
     FileUnreadable,
@@ -40,7 +41,6 @@ from hanse.core.errors import (
     RejectedEntry,
     StoreLocked,
 )
-from hanse.core.keystore.durable import make_private_folder, write_durably, write_durably_made
 from hanse.core.ledger.codec import decode, encode
 from hanse.core.limits import (
     GUARD_FILE_SIZE_BYTES_MAX,

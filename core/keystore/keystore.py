@@ -35,6 +35,7 @@ from hanse.core.crypto.passwords import (
     seal_secret,
 )
 from hanse.core.crypto.signing import Signer
+from hanse.core.durable import write_durably
 from hanse.core.errors import (
     FileUnreadable,
     KdfOutOfRange,
@@ -47,7 +48,6 @@ from hanse.core.errors import (
     WrongPassphrase,
     WrongUse,
 )
-from hanse.core.keystore.durable import write_durably
 from hanse.core.ledger.codec import decode, encode
 from hanse.core.limits import (
     KDF_MEMORY_BYTES_MAX,

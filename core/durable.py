@@ -1,4 +1,4 @@
-"""Small files that are replaced as a whole, or not at all, also when the power fails.
+"""Files that are replaced as a whole, or not at all, also when the power fails.
 
 * A new file beside the old one, synced, then renamed over it, then the folder
   synced: at every moment the name shows all of the old bytes or all of the new.
@@ -9,13 +9,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
 from hanse.core.errors import FolderNotWritable, StoreFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+T = TypeVar("T")
 
 _MODE: Final = 0o600
 _FOLDER_MODE: Final = 0o700
@@ -26,7 +28,7 @@ def write_durably(path: Path, data: bytes) -> None:
 
     Raises ``StoreFull`` or ``FolderNotWritable``.
     """
-    write_durably_made(path, lambda _status: data)
+    write_durably_with(path, lambda file: file.write(data))
 
 
 def write_durably_made(path: Path, make: Callable[[os.stat_result], bytes]) -> None:
@@ -34,11 +36,20 @@ def write_durably_made(path: Path, make: Callable[[os.stat_result], bytes]) -> N
 
     A rename keeps device and inode, so content may name its own place.
     """
+    write_durably_with(path, lambda file: file.write(make(os.fstat(file.fileno()))))
+
+
+def write_durably_with(path: Path, write: Callable[[BinaryIO], T]) -> T:
+    """Replace ``path`` by what ``write`` puts into a stream; return what it returned."""
     new = path.with_name(f".{path.name}.new")
     try:
         new.unlink(missing_ok=True)
         try:
-            _write_new(new, make)
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
+            with os.fdopen(descriptor, "wb") as file:
+                result = write(file)
+                file.flush()
+                os.fsync(descriptor)
             new.replace(path)
         except BaseException:
             new.unlink(missing_ok=True)
@@ -46,6 +57,7 @@ def write_durably_made(path: Path, make: Callable[[os.stat_result], bytes]) -> N
         sync_folder(path.parent)
     except OSError as error:
         raise _fault(path, error) from error
+    return result
 
 
 def sync_folder(folder: Path) -> None:
@@ -66,14 +78,6 @@ def make_private_folder(folder: Path) -> None:
         sync_folder(folder.parent)
     except OSError as error:
         raise _fault(folder, error) from error
-
-
-def _write_new(new: Path, make: Callable[[os.stat_result], bytes]) -> None:
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(make(os.fstat(descriptor)))
-        file.flush()
-        os.fsync(descriptor)
 
 
 def _fault(path: Path, error: OSError) -> StoreFull | FolderNotWritable:
