@@ -175,15 +175,18 @@ class FeedVerifier:
         self._held_at = held_at
         self._standing_of = standing_of
 
-    def at(self, head: Head, peaks: Peaks) -> FeedVerifier:
-        """Return a verifier at an earlier Entry of the same Feed; disputes stay known."""
+    def at(self, head: Head | None, peaks: Peaks) -> FeedVerifier:
+        """Return a verifier at an earlier Entry of the same Feed; disputes stay known.
+
+        Without a ``head`` it is before Entry 1, and knows no more whose Feed it is.
+        """
         return FeedVerifier(
             self.author,
             held_at=self._held_at,
             standing_of=self._standing_of,
             head=head,
             peaks=peaks,
-            opening=self.opening,
+            opening=None if head is None else self.opening,
             state=self.state,
             frozen_seq=self.frozen_seq,
         )

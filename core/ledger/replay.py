@@ -54,19 +54,28 @@ class MemoryFeed:
 
     def switch(self, joint: int, path: Sequence[CheckedEntry], now_ms: int) -> None:
         """Let ``path`` follow the Entry at ``joint``; what stood there becomes a branch."""
-        last = self.entries[joint - 1]
-        peaks = Peaks()
+        head, peaks = None, Peaks()
         for entry in self.entries[:joint]:
+            head = Head(entry.seq, entry.entry_id, entry.header.time_ms)
             peaks.add(entry.entry_id)
-        verifier = self.verifier.at(Head(joint, last.entry_id, last.header.time_ms), peaks)
+        verifier = self.verifier.at(head, peaks)
         if judged_along(verifier, path, now_ms) is None:
             return  # that branch does not hold either; what is held stays
+        opened, before = verifier.opening, self.opening
+        if opened is None or before is None or opened.identity != before.identity:
+            return  # another Identity's branch is not this one's to confirm
         for entry in self.entries[joint:]:
             self.others[entry.entry_id] = entry
         for entry in path:
             del self.others[entry.entry_id]
         self.entries[joint:] = path
         self.verifier = verifier
+
+    def stands_at(self, seq: int, entry_id: bytes | None) -> bool:
+        """Say whether this is the id at ``seq``; before Entry 1 there is none."""
+        if seq == 0:
+            return entry_id is None
+        return seq <= len(self.entries) and self.entries[seq - 1].entry_id == entry_id
 
     @property
     def opening(self) -> Opening | None:
@@ -106,7 +115,7 @@ class MemoryLedger:
                 continue
             path = branch_to(cut.last_id, feed.others)
             joint = path[0].seq - 1
-            if joint and feed.entries[joint - 1].entry_id == path[0].header.prev:
+            if feed.stands_at(joint, path[0].header.prev):
                 feed.switch(joint, path, now_ms)
 
     def _feed(self, author: AuthorKey) -> MemoryFeed:

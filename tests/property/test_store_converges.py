@@ -97,6 +97,17 @@ def forked_at_the_start(author: Author) -> list[CheckedEntry]:
     return [*author.root_entries, *laptop.entries, *other.entries]
 
 
+def forked_at_the_start_and_confirmed(author: Author) -> list[CheckedEntry]:
+    laptop = author.device("laptop")
+    other = laptop.fork_at(1)
+    author.delegate(other, "same key, other name")
+    laptop.append("profile/1")
+    other.append("profile/1")
+    other.append("profile/1")
+    author.revoke(other, 2)
+    return [*author.root_entries, *laptop.entries, *other.entries]
+
+
 def forked_root(author: Author) -> list[CheckedEntry]:
     laptop, phone, tablet = (author.device(name) for name in ("laptop", "phone", "tablet"))
     for device in (laptop, phone, tablet):
@@ -155,6 +166,7 @@ SCENARIOS = (
     forked,
     forked_and_confirmed,
     forked_at_the_start,
+    forked_at_the_start_and_confirmed,
     forked_root,
     rotated,
     rotated_twice_over,
