@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from hanse.core.errors import RejectedEntry
 from hanse.core.ledger.branches import branch_to, judged_along
-from hanse.core.ledger.entry import CheckedEntry, SignedEntry, check_entry
+from hanse.core.ledger.entry import CheckedEntry, SignedEntry, body_fits, check_entry
 from hanse.core.ledger.feed import (
     Accepted,
     BodyState,
@@ -213,7 +213,7 @@ class Acceptor:
                 self._keep_branch(feed, entry, is_broken=False)
                 self._changed(feed)
             case Parked(reason):
-                uow.parked.add(entry, reason, self._now_ms)
+                uow.parked.add(_fitting(entry), reason, self._now_ms)
             case Forked(fork, accepted):
                 uow.forks.add(fork)
                 if accepted is None:
@@ -245,6 +245,9 @@ class Acceptor:
         self._pending.append((entry, accepted))
         self._identities.append(opening.identity)
         self.outcome.accepted += 1
+        if feed.verifier.frozen_seq is not None:
+            # It may be the very Entry that a cut confirms, and so lift the dispute.
+            self._changed(feed)
         if opening.is_root:
             # What others may say depends on it, so it must be there at once.
             is_new = self._uow.projections.standing_of(opening.identity) is None
@@ -285,7 +288,7 @@ class Acceptor:
     def _keep_branch(self, feed: _Feed, entry: CheckedEntry, *, is_broken: bool) -> None:
         self._flush()
         self._uow.feeds.save(feed.verifier, self._now_ms, tier=self._tier)
-        self._uow.feeds.add_branch(entry, is_broken=is_broken)
+        self._uow.feeds.add_branch(_fitting(entry), is_broken=is_broken)
         feed.has_branches = True
         self._note_branch(feed, entry)
 
@@ -380,16 +383,30 @@ class Acceptor:
         """Put the branch that ends in ``last_id`` in the place of the one held."""
         feeds = self._uow.feeds
         path = branch_to(last_id, {it.entry_id: it for it in feeds.branch_entries(author)})
-        joint = path[0].seq - 1 if path else 0
+        row = feeds.get(author)
+        assert path
+        assert row is not None
+        assert row.opening is not None
+        joint = path[0].seq - 1
         held = feeds.entry_at(author, joint) if joint else None
-        if held is None or held.entry_id != path[0].header.prev:
+        if path[0].header.prev != (None if held is None else held.entry_id):
             return
         verifier = feeds.verifier_at(author, joint, self._uow.projections.standing_of)
         accepted = judged_along(verifier, path, self._now_ms)
         if accepted is None:
             return  # that branch does not hold either; what is held stays
+        opening = verifier.opening
+        if opening is None or opening.identity != row.opening.identity:
+            return  # another Identity's branch is not this one's to confirm
         feeds.switch_branch(author, joint, accepted, verifier)
         self._feeds.pop(author, None)
+
+
+def _fitting(entry: CheckedEntry) -> CheckedEntry:
+    """Return ``entry`` without a Body that is not its own: it must not keep the right one out."""
+    if entry.body is None or body_fits(entry, entry.body):
+        return entry
+    return CheckedEntry(entry.without_body())
 
 
 def _prev_in_branches(uow: UnitOfWork, entry: CheckedEntry) -> bool:

@@ -271,22 +271,25 @@ class FeedReads:
     def verifier_at(self, author: AuthorKey, seq: int, standing_of: StandingOf) -> FeedVerifier:
         """Return the rules for this Feed as it was after ``seq``, still as disputed as it is now.
 
-        For a branch that leaves the Feed there.
+        For a branch that leaves the Feed there; after seq 0 nobody has opened it yet.
         """
         row = self.get(author)
-        last = self.entry_at(author, seq)
         assert row is not None
-        assert last is not None
+        head = None
+        if seq:
+            last = self.entry_at(author, seq)
+            assert last is not None
+            head = Head(seq, last.entry_id, last.header.time_ms)
         peaks = Peaks()
-        for entry_id in self.ids(author, up_to=seq):
+        for entry_id in self.ids(author, up_to=seq) if seq else ():
             peaks.add(entry_id)
         return FeedVerifier(
             author,
             held_at=lambda at: self.entry_at(author, at),
             standing_of=standing_of,
-            head=Head(seq, last.entry_id, last.header.time_ms),
+            head=head,
             peaks=peaks,
-            opening=row.opening,
+            opening=None if head is None else row.opening,
             state=FeedState.LIVE if row.frozen_seq is None else FeedState.FROZEN,
             frozen_seq=row.frozen_seq,
         )

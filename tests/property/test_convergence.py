@@ -224,3 +224,37 @@ def test_a_revocation_on_a_branch_counts_once_its_body_is_brought() -> None:
         finally:
             store.close()
     assert names == ["cut off", "kept"]
+
+
+@pytest.mark.parametrize("way", ["branch", "parked"])
+def test_a_wrong_body_that_came_first_does_not_keep_the_right_one_out(way: str) -> None:
+    author = Author("wrong body")
+    device = author.device()
+    device.append("profile/1", device.profile("kept"))
+    device.append("profile/1", device.profile("cut off"))
+    if way == "branch":
+        side = author.root.fork_at(2)
+        author.revoke(author.device("other"), 1)
+        revocation = author.revoke(device, 2, root=side)
+    else:
+        revocation = author.revoke(device, 2)
+    wrong = CheckedEntry(revocation._replace(body=b"\0" * 5000))
+    first, rest = author.root_entries[:1], [it for it in author.root_entries[1:] if it.body]
+    others = [it for it in rest if it.entry_id != revocation.entry_id]
+    if way == "parked":
+        batches = [[wrong], [revocation], first, device.entries]
+    else:
+        batches = [first, others, device.entries, [wrong], [revocation]]
+    with tempfile.TemporaryDirectory() as name:
+        store = Store.open(Path(name))
+        try:
+            for batch in batches:
+                with store.unit_of_work() as uow:
+                    accept_batch(uow, batch, NOW_MS)
+                    uow.commit()
+            with store.reads() as reads:
+                profile = reads.projections.profile(author.identity)
+        finally:
+            store.close()
+    assert profile is not None
+    assert profile.name == "kept"
