@@ -20,7 +20,7 @@ from hanse.core.store.engines import Store
 from tests.fakes.author import START_MS, Author, DeviceFeed
 
 NOW_MS = START_MS + 10_000_000
-SEEDS = range(24)
+SEEDS = (*range(22), 103, 311)
 
 
 def a_world(seed: int) -> list[CheckedEntry]:
@@ -114,9 +114,11 @@ def _shuffled(entries: list[CheckedEntry], dice: random.Random) -> list[list[Che
 def test_any_order_and_repetition_gives_the_same_projections(seed: int) -> None:
     entries = a_world(seed)
     dice = random.Random(seed * 7 + 1)
-    digest, counts = _in_store([entries])
+    # Everything is brought once more at the end, as sync does: a Body that was dropped for
+    # an erasure, which a later revocation made void, is wanted again.
+    digest, counts = _in_store([entries, entries])
     for _ in range(2):
-        again, counts_again = _in_store(_shuffled(entries, dice))
+        again, counts_again = _in_store([*_shuffled(entries, dice), entries])
         assert again == digest
         assert _relevant(counts_again) == _relevant(counts)
 
