@@ -372,10 +372,12 @@ def pytest(*arguments: str) -> int:
 def bench(arguments: list[str]) -> int:
     """Run the benchmarks, and then the tests that are too slow for every day."""
     set_up()
-    status = pytest("tests/bench", "-m", "", *arguments)
+    # A watchdog that prints every thread's stack while they run can crash a long benchmark.
+    patient = ("-o", "faulthandler_timeout=0")
+    status = pytest("tests/bench", "-m", "", *patient, *arguments)
     if arguments:
         return status
-    slow = pytest("-m", "slow")
+    slow = pytest("-m", "slow", *patient)
     return max(status, 0 if slow == PYTEST_FOUND_NOTHING else slow)
 
 
