@@ -377,7 +377,7 @@ def bench(arguments: list[str]) -> int:
     status = pytest("tests/bench", "-m", "", *patient, *arguments)
     if arguments:
         return status
-    slow = pytest("-m", "slow", *patient)
+    slow = pytest("-m", "slow", "--ignore=tests/bench", *patient)
     return max(status, 0 if slow == PYTEST_FOUND_NOTHING else slow)
 
 
