@@ -75,10 +75,11 @@ class Engine:
             return
         self._is_closed = True
         self.context.keys = None
-        if not self.context.store.is_read_only:
-            with self.context.store.reads() as reads:
-                self.context.note_leaving(reads)
-        self._stack.close()
+        # The lock is given back also when the mark cannot be written, such as on a full disk.
+        with self._stack:
+            if not self.context.store.is_read_only:
+                with self.context.store.reads() as reads:
+                    self.context.note_leaving(reads)
 
     def __enter__(self) -> Self:
         """Return this open Account."""

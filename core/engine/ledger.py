@@ -363,6 +363,7 @@ class HeldLedger:
         with context.store.reads() as reads:
             stored = self._stored(reads, entry_id)
             opened = open_body(stored.entry, context.box_secrets(reads))
+            context.note_leaving(reads)
         if opened is None:
             raise NotDisclosable(entry=entry_id.hex())
         if path is not None:
@@ -402,6 +403,7 @@ class HeldLedger:
         """Write the proof that an Entry stands in the history its Feed's Head commits to."""
         with self._context.store.reads() as reads:
             stored = self._stored(reads, entry_id)
+            self._context.note_leaving(reads)
             row = self._row(reads, stored.entry.author)
             assert row.head is not None
             if stored.entry.seq >= row.head.seq:

@@ -132,7 +132,9 @@ class Ledger:
 
     def proof(self, entry: CheckedEntry, later: CheckedEntry) -> bytes:
         """Return the bytes of a ``.hanse-proof`` that ``later`` commits to ``entry``."""
-        with self._engine.context.store.reads() as reads:
+        context = self._engine.context
+        with context.store.reads() as reads:
+            context.note_leaving(reads)
             ids = reads.feeds.ids(entry.author)[: later.seq - 1]
         return write_inclusion(entry, later, ids)
 

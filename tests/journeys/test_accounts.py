@@ -29,6 +29,7 @@ from hanse.core.errors import (
     AccountLocked,
     CopiedDisk,
     FileTooLarge,
+    HanseError,
     PassphraseTooShort,
     PhraseNotConfirmed,
     StoreLocked,
@@ -439,6 +440,49 @@ def test_a_rolled_back_folder_signs_nothing(tmp_path: Path) -> None:
         assert engine.accounts.view().copy_state == "older_than_sent"
         with pytest.raises(CopiedDisk):
             engine.accounts.edit_profile(about="again")
+
+
+@pytest.mark.parametrize("way", ["export", "proof", "disclosure", "backup"])
+def test_whatever_leaves_moves_the_high_water_mark_first_even_if_the_program_is_killed(
+    tmp_path: Path, way: str
+) -> None:
+    anna = Person.make(tmp_path, "anna")
+    with anna.open() as engine:
+        engine.accounts.rotate(anna.phrase)  # writes a Private body too
+    database = anna.home.folder / "hanse.db"
+    old = database.read_bytes()
+    engine = anna.open()
+    engine.accounts.edit_profile(about="leaves in a file")
+    entries = engine.ledger.show()
+    sealed = next(entry for entry in entries if entry.kind == "private/1")
+    match way:
+        case "export":
+            engine.ledger.export(tmp_path / "out")
+        case "proof":
+            engine.ledger.proof(entries[0].entry_id, tmp_path / "out")
+        case "disclosure":
+            engine.ledger.disclose(sealed.entry_id, tmp_path / "out")
+        case _:
+            engine.backups.make(tmp_path / "out")
+    engine._stack.close()  # as a kill does: locks fall, nothing more is written
+    database.write_bytes(old)
+    with anna.open() as engine:
+        assert engine.accounts.view().copy_state == "older_than_sent"
+
+
+def test_closing_gives_the_folder_back_also_when_the_mark_cannot_be_written(
+    tmp_path: Path,
+) -> None:
+    anna = Person.make(tmp_path, "anna")
+    engine = anna.open()
+    engine.accounts.edit_profile(about="new")
+    shutil.rmtree(anna.home.config)
+    anna.home.config.write_text("a file where the folder should be")
+    with pytest.raises(HanseError):
+        engine.close()
+    anna.home.config.unlink()
+    with anna.open() as engine:
+        assert engine.accounts.profile().about == "new"
 
 
 def test_a_moved_folder_goes_on(tmp_path: Path) -> None:
