@@ -85,9 +85,10 @@ class Making:
     ) -> None:
         """Close what is open; a folder that was not finished is removed."""
         self.store.close()
-        self._lock.release()
+        # While the lock is held: another maker may take the place as soon as it is free.
         if self.home.folder.exists():
             shutil.rmtree(self.home.folder, ignore_errors=True)
+        self._lock.release()
 
 
 def _check_free(home: Home) -> None:
