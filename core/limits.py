@@ -35,6 +35,13 @@ OPEN_MAP_VALUES_MAX: Final = 1000  # in a map whose content its kind leaves open
 OPEN_MAP_TEXT_CHARACTERS_MAX: Final = 2000
 OPEN_MAP_KEY_CHARACTERS_MAX: Final = 40
 
+# --- What inspection may say of a model -------------------------------------------------------
+FACT_NAME_CHARACTERS_MAX: Final = 512
+FACT_TEXT_CHARACTERS_MAX: Final = 16_000
+FACT_VALUES_MAX: Final = 1000
+TENSOR_DIMENSIONS_MAX: Final = 32
+TENSORS_OF_A_SIGNATURE_MAX: Final = 1000
+
 # --- Clocks and parking ---------------------------------------------------------------------
 CLOCK_AHEAD_MS_MAX: Final = 10 * 60 * 1000
 PARKED_PER_FEED_MAX: Final = 1000

@@ -1,5 +1,7 @@
 """One catalogue of sentences for window and terminal: a code and its values become words.
 
+* ``resources/i18n/LANGUAGE`` has one file for each part of the product; together they are
+  one flat catalogue.
 * A sentence is a format string with named placeholders; both languages have the
   same codes with the same placeholders, which a test holds.
 * Values are given as they are; how a path, a size, a time or an id looks is
@@ -45,8 +47,13 @@ def say(code: str, values: Mapping[str, object], language: str) -> str:
 def catalogue(language: str) -> Mapping[str, str]:
     """Read every sentence of one language; read once for each process."""
     assert language in LANGUAGES
-    text = files("hanse.resources").joinpath("i18n", f"{language}.toml").read_text("utf-8")
-    sentences: dict[str, str] = tomllib.loads(text)
+    sentences: dict[str, str] = {}
+    folder = files("hanse.resources").joinpath("i18n", language)
+    for part in sorted(folder.iterdir(), key=lambda file: file.name):
+        found: dict[str, str] = tomllib.loads(part.read_text("utf-8"))
+        twice = sentences.keys() & found.keys()
+        assert not twice, f"{part.name} says again: {sorted(twice)}"
+        sentences |= found
     return sentences
 
 
