@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hanse.app.console import Console, SystemConsole
-from hanse.app.paths import base_folder, new_account_folder, the_account_folder
+from hanse.app.paths import new_account_folder
 from hanse.app.settings import Given, Settings, load_settings
 from hanse.core.clock import Chance, Clock, SystemChance, SystemClock
+from hanse.core.engine.home import Home, base_folder, the_account_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from hanse.core.engine.engine import Engine
-    from hanse.core.engine.home import Home
     from hanse.core.keystore.keystore import KdfCost
 
 
@@ -55,8 +55,6 @@ class Hanse:
         return Engine.open(self.home(), clock=self.clock, chance=self.chance, read_only=read_only)
 
     def _home(self, folder: Path) -> Home:
-        from hanse.core.engine.home import Home  # noqa: PLC0415 - brings the cryptography along
-
         return Home(folder, self.settings.config)
 
 

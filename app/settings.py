@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from hanse.app.paths import config_folder
+from hanse.core.engine.home import config_folder
 from hanse.core.errors import FileUnreadable, WrongUse
 from hanse.core.limits import SETTINGS_SIZE_BYTES_MAX
 from hanse.core.sentences import LANGUAGES, language_of, pick_language

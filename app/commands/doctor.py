@@ -26,10 +26,10 @@ from hanse.app.answers import Answer, plain
 from hanse.app.columns import pairs
 from hanse.app.commands.ledger import refuse_existing
 from hanse.app.logs import LOG_FILE, redact
-from hanse.app.paths import account_folders, log_folder
+from hanse.app.paths import log_folder
 from hanse.app.version import program_version
 from hanse.core.engine.engine import Engine
-from hanse.core.engine.home import Home
+from hanse.core.engine.home import Home, account_folders
 from hanse.core.errors import (
     EXIT_NO,
     FolderNotWritable,

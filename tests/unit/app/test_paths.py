@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from hanse.app.paths import (
+from hanse.app.paths import folder_name, log_folder, new_account_folder
+from hanse.core.engine.home import (
     SeveralAccounts,
     account_folders,
     base_folder,
     config_folder,
-    folder_name,
-    log_folder,
-    new_account_folder,
     the_account_folder,
 )
 from hanse.core.errors import NoAccount
