@@ -16,6 +16,8 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Final
 
+import msgspec
+
 from hanse.app.columns import harmless
 from hanse.core.errors import EXIT_DONE, HanseError
 from hanse.core.model.ids import identity_text
@@ -65,6 +67,8 @@ def plain(value: object, name: str = "") -> object:
             return {str(key): plain(one, str(key)) for key, one in value.items()}
         case tuple() | list() | frozenset():
             return [plain(one, name) for one in value]
+        case msgspec.Struct():
+            return plain(msgspec.structs.asdict(value))
         case _ if is_dataclass(value):
             return {one.name: plain(getattr(value, one.name), one.name) for one in fields(value)}
         case _:

@@ -5,6 +5,7 @@
 * Both are written as UTF-8, and a character that cannot be written becomes ``?``
   instead of an exception.
 * A secret is asked for without echo, and only of a terminal.
+* How far long work is stands in one line that is written over, and only on a terminal.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 from io import TextIOWrapper
 from typing import Protocol
 
-from hanse.app.columns import harmless
+from hanse.app.columns import harmless, padded, text_width
 from hanse.core.limits import PIPED_CHARACTERS_MAX
 
 
@@ -32,6 +33,10 @@ class Console(Protocol):
 
     def err(self, text: str) -> None:
         """Print what is not the result."""
+        ...
+
+    def progress(self, text: str) -> None:
+        """Show ``text`` in place of what was shown this way before; nothing clears it."""
         ...
 
     def ask(self, question: str) -> str:
@@ -55,6 +60,7 @@ class SystemConsole:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(encoding="utf-8", errors="replace")
+        self._progress_width = 0
 
     @property
     def has_person(self) -> bool:
@@ -68,6 +74,16 @@ class SystemConsole:
     def err(self, text: str) -> None:
         """Print to standard error."""
         print(harmless(text), file=sys.stderr, flush=True)
+
+    def progress(self, text: str) -> None:
+        """Write over the last such line on standard error; say nothing to a file or a pipe."""
+        if not _is_terminal(sys.stderr):
+            return
+        shown = harmless(text)
+        line = padded(shown, max(self._progress_width, text_width(shown)))
+        end = "" if shown else "\r"
+        print(f"\r{line}", end=end, file=sys.stderr, flush=True)
+        self._progress_width = text_width(shown)
 
     def ask(self, question: str) -> str:
         """Ask on standard error, so that the answer to a pipe stays clean."""

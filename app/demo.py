@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hanse.app.demo_market import Market
 from hanse.core.clock import SystemChance, SystemClock
 from hanse.core.crypto.phrase import Phrase, new_phrase
 from hanse.core.engine.auditing import verify_file
@@ -122,6 +123,21 @@ class _Demo:
         self.step("demo.imported", name=name, count=taken.accepted, entries=report.entries)
         self.proved.append("demo.proved_import")
 
+    def trade(self, anna: _Person, bo: _Person, export: Path) -> None:
+        """Anna sells models she has just trained; Bo finds them in both languages."""
+        market = Market(self._base, self._language, self.step, self.must)
+        with self.open(anna.home) as engine:
+            engine.accounts.confirm_phrase(anna.phrase)
+        market.run_the_example(anna.home, _PASSPHRASE)
+        with self.open(anna.home) as engine:
+            has_trained = market.train_and_sell(engine)
+            engine.ledger.export(export)
+        with self.open(bo.home) as engine:
+            engine.ledger.import_file(export)
+            self.must(engine.ledger.verify().holds, "demo.verify_failed")
+            market.search(engine, has_trained=has_trained)
+        self.proved.append("demo.proved_market")
+
     def flip_a_byte(self, export: Path) -> None:
         """One bit of the file is changed; verifying names the frame and the byte."""
         raw = bytearray(export.read_bytes())
@@ -231,6 +247,7 @@ def run_demo(out: Callable[[str], None], *, quick: bool, language: str) -> int:
             export = Path(name) / "anna.hanse-feed"
             demo.write_entries(anna, bo, export)
             demo.import_and_verify(bo, anna, export)
+            demo.trade(anna, bo, export)
             demo.flip_a_byte(export)
             demo.forge(anna, bo)
             demo.lose_the_laptop(anna, bo, export)

@@ -9,8 +9,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -18,15 +16,15 @@ from hanse.core.crypto.passwords import normal_passphrase
 from hanse.core.crypto.phrase import Phrase, parse_phrase
 from hanse.core.errors import (
     EXIT_NO,
-    FileUnreadable,
     HanseError,
     PassphraseTooShort,
     UserError,
     WrongUse,
 )
-from hanse.core.keystore.keyring_store import load_passphrase
+from hanse.core.keystore.keyring_store import load_passphrase, remembered_mark
 from hanse.core.keystore.keystore import read_public
-from hanse.core.limits import PASSPHRASE_CHARACTERS_MIN, SECRET_FILE_SIZE_BYTES_MAX
+from hanse.core.keystore.secret_file import read_secret_file
+from hanse.core.limits import PASSPHRASE_CHARACTERS_MIN
 from hanse.core.sentences import say
 
 if TYPE_CHECKING:
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
     from hanse.core.model.ids import IdentityId
 
 _TRIES: Final = 3
-_REMEMBERED_FOLDER: Final = "remembered"
 
 
 class NoWayToAskPassphrase(WrongUse):
@@ -77,14 +74,6 @@ class PassphraseMismatch(WrongUse):
 
     code = "passphrase.mismatch"
     text = "the two passphrases differ"
-
-
-class SecretFileUnfit(WrongUse):
-    """A file that should hold a passphrase or a phrase holds none."""
-
-    code = "secret_file.unfit"
-    text = "{path} does not begin with a line of text"
-    fields = ("path",)
 
 
 class Cancelled(UserError):
@@ -194,11 +183,8 @@ class Desk:
         return parse_phrase(piped)
 
     def remembered_mark(self, identity: IdentityId) -> Path:
-        """Name the file that says the keyring has the passphrase; it holds no secret.
-
-        Without it every command would have to wake the system's keyring.
-        """
-        return self.hanse.settings.config / _REMEMBERED_FOLDER / identity.hex()
+        """Name the file that says the keyring has the passphrase."""
+        return remembered_mark(self.hanse.settings.config, identity)
 
     def _kept_passphrase(self) -> str | None:
         identity = read_public(self.hanse.home().keystore).identity
@@ -218,21 +204,9 @@ class Desk:
         return first
 
     def _secret_in(self, path: Path, *, all_lines: bool) -> str:
-        try:
-            with path.open("rb") as file:
-                raw = file.read(SECRET_FILE_SIZE_BYTES_MAX)
-                mode = os.fstat(file.fileno()).st_mode
-        except OSError as error:
-            raise FileUnreadable(path=path, detail=error.strerror) from error
-        if os.name == "posix" and stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
+        found, is_open = read_secret_file(path, all_lines=all_lines)
+        if is_open:
             self.tell("secret_file.open_to_others", path=path)
-        try:
-            lines = raw.decode("utf-8-sig").splitlines()
-        except UnicodeDecodeError:
-            raise SecretFileUnfit(path=path) from None
-        found = " ".join(lines) if all_lines else next(iter(lines), "")
-        if not found.strip():
-            raise SecretFileUnfit(path=path)
         return found
 
     # --- the engine -------------------------------------------------------------------------

@@ -22,6 +22,7 @@ ROOT_FEED_ENTRIES_MAX: Final = 1024  # revocations and rotations of one Root key
 ROOT_ROTATIONS_MAX: Final = 31  # Root keys r = 0..31
 ROTATE_DEVICES_MAX: Final = 256
 ERASE_TARGETS_MAX: Final = 64
+RENEWED_MAX: Final = 64  # Listings and Demands one Entry extends
 
 # --- What stands in a Body --------------------------------------------------------------------
 MONEY_AMOUNT_MAX: Final = 2**62
@@ -41,6 +42,153 @@ FACT_TEXT_CHARACTERS_MAX: Final = 16_000
 FACT_VALUES_MAX: Final = 1000
 TENSOR_DIMENSIONS_MAX: Final = 32
 TENSORS_OF_A_SIGNATURE_MAX: Final = 1000
+
+# --- Words of the market, and search -----------------------------------------------------------
+CONCEPTS_MAX: Final = 5000
+CONCEPT_ALIASES_MAX: Final = 32  # in one language
+CONCEPT_ALIAS_CHARACTERS_MAX: Final = 60
+SEARCH_TEXT_CHARACTERS_MAX: Final = 500  # of a line of search; the rest is not looked at
+SEARCH_TERMS_MAX: Final = 24  # of one line
+SEARCH_WORD_CHARACTERS_MAX: Final = 64  # a longer word is found by its beginning
+SEARCH_STEMS_REMEMBERED_MAX: Final = 50_000
+SEARCH_FILTER_VALUES_MAX: Final = 32  # of one facet, in one query
+SEARCH_PAGE_ROWS_MAX: Final = 200
+SEARCH_CURSOR_CHARACTERS_MAX: Final = 200
+SEARCH_COUNTED_MAX: Final = 10_000  # shown as "10,000+" beyond
+SEARCH_RANKED_MAX: Final = 5000  # the newest hits, of which the best stand first
+SEARCH_BOOSTED_MAX: Final = 200  # of those, looked at again for more than their words
+SEARCH_SORTED_MAX: Final = 20_000  # hits that are sorted at once; more are walked to in order
+SEARCH_EXAMINED_MAX: Final = 60_000  # hits of words whose rows are looked at, the newest first
+SEARCH_WALKED_MAX: Final = 20_000  # rows looked at for one page, in the order of the sort
+SEARCH_PROBED_MAX: Final = 2500  # the same, where each must be asked for its words
+SEARCH_FOLLOWED_MAX: Final = 500  # sellers that one query can be limited to
+FACET_VALUES_SHOWN_MAX: Final = 100
+
+# --- Reading the bytes of a model (certification.md 3) ------------------------------------------
+RECOGNISE_SIZE_BYTES_MAX: Final = 64 * 1024  # read by the program itself, of each file
+RECOGNISE_UNPACKED_BYTES_MAX: Final = 64 * 1024  # of a compressed stream, to see what it holds
+RECOGNISE_MEMORY_BYTES_MAX: Final = 80 * 1024**2  # an xz stream may ask for its dictionary
+ONNX_SIZE_BYTES_MAX: Final = 2 * 1024**3  # protobuf's own bound; tensors may lie outside
+ONNX_NODES_MAX: Final = 1_000_000
+ONNX_INITIALIZERS_MAX: Final = 100_000
+ONNX_NESTING_MAX: Final = 32  # graphs within graphs; protobuf stops at 100 messages
+ONNX_FUNCTIONS_MAX: Final = 10_000
+ONNX_EXPANDED_NODES_MAX: Final = 1_000_000  # after every call of a function is written out
+ONNX_TENSOR_SIZE_BYTES_MAX: Final = 4 * 1024**3  # of a tensor the graph states or makes
+TENSOR_BYTES_MISSING_MAX: Final = 64  # product of dimensions x item over the bytes present
+SAFETENSORS_HEADER_SIZE_BYTES_MAX: Final = 16 * 1024**2
+SAFETENSORS_TENSORS_MAX: Final = 200_000
+GGUF_KEYS_MAX: Final = 10_000
+GGUF_TENSORS_MAX: Final = 100_000
+GGUF_ARRAY_ELEMENTS_MAX: Final = 4 * 1024**2
+GGUF_STRING_SIZE_BYTES_MAX: Final = 16 * 1024**2
+GGUF_NAME_SIZE_BYTES_MAX: Final = 64 * 1024  # of a key or a tensor
+GGUF_ALIGNMENT_BYTES_MAX: Final = 64 * 1024
+TFLITE_SIZE_BYTES_MAX: Final = 2 * 1024**3  # offsets are 32 bits
+TFLITE_TABLES_MAX: Final = 250_000  # met; one that is shared counts each time
+TFLITE_ELEMENTS_MAX: Final = 4_000_000  # of all vectors and texts looked at
+ZIP_MEMBERS_MAX: Final = 10_000
+ZIP_RATIO_MAX: Final = 200  # of one member, unpacked to packed
+ZIP_UNPACKED_FACTOR_MAX: Final = 4  # all members, unpacked, to the size of the file
+ZIP_UNPACKED_SPARE_BYTES_MAX: Final = 64 * 1024**2  # and this much on top
+ZIP_DIRECTORY_SIZE_BYTES_MAX: Final = 16 * 1024**2
+ZIP_TEXT_SIZE_BYTES_MAX: Final = 16 * 1024**2  # a member read as JSON
+HDF5_OBJECTS_MAX: Final = 100_000
+NPY_HEADER_SIZE_BYTES_MAX: Final = 64 * 1024
+FACTS_CHARACTERS_MAX: Final = 256 * 1024  # all words of one file together
+
+# --- Workers (certification.md 6, 7) ------------------------------------------------------------
+WORKER_REQUEST_SIZE_BYTES_MAX: Final = 60 * 1024  # fits a pipe
+WORKER_ANSWER_SIZE_BYTES_MAX: Final = 4 * 1024**2
+WORKER_ANSWERS_WAITING_MAX: Final = 4
+WORKER_MESSAGE_CHARACTERS_MAX: Final = 500
+WORKER_WORDS_MAX: Final = 64
+WORKER_STDERR_SIZE_BYTES_MAX: Final = 256 * 1024  # kept; the rest is read and dropped
+WORKER_FLOOD_SIZE_BYTES_MAX: Final = 16 * 1024**2  # then it is ended
+WORKER_OPEN_FILES_MAX: Final = 256
+CONVERTED_FILES_MAX: Final = 1000
+
+# --- Conversion to ONNX (certification.md 3) ----------------------------------------------------
+CONVERT_SOURCE_SIZE_BYTES_MAX: Final = 2 * 1024**3  # what comes out must fit one ONNX file
+CONVERT_SAMPLES_SIZE_BYTES_MAX: Final = 256 * 1024**2
+CONVERT_SAMPLE_ROWS_MAX: Final = 1000  # more are cut
+CONVERT_FEATURES_MAX: Final = 1_000_000
+CONVERT_TRUSTED_TYPES_MAX: Final = 200  # named by the seller; they fit one request
+CONVERT_MEMORY_BYTES_MAX: Final = 24 * 1024**3  # of address space, of which torch takes much
+CONVERT_SECONDS_MAX: Final = 1800
+CONVERT_WRITTEN_FACTOR_MAX: Final = 2  # bytes written, to the size of the source
+CONVERT_WRITTEN_SPARE_BYTES_MAX: Final = 2 * 1024**3  # and this much on top
+KERAS_CONFIG_SIZE_BYTES_MAX: Final = 4 * 1024**2
+KERAS_CONFIG_DEPTH_MAX: Final = 64
+KERAS_LAYERS_MAX: Final = 5000
+
+# --- Model cards, drafts and licence terms ------------------------------------------------------
+CARD_SIZE_BYTES_MAX: Final = 256 * 1024
+CARD_LINE_CHARACTERS_MAX: Final = 200
+CARD_TEXT_CHARACTERS_MAX: Final = 4000
+CARD_ROWS_MAX: Final = 64  # data sets, base models, risks, groups, variants
+CARD_RESULTS_MAX: Final = 256
+CARD_LABELS_MAX: Final = 10_000
+CARD_STEPS_MAX: Final = 32  # of a recipe, before or after the model
+CARD_STEP_VALUES_MAX: Final = 256
+SAMPLES_MAX: Final = 16  # inputs with outputs, in a Blob
+LISTING_TITLE_CHARACTERS_MAX: Final = 120
+LISTING_SUMMARY_CHARACTERS_MAX: Final = 500
+LISTING_TEXT_CHARACTERS_MAX: Final = 16_000
+LISTING_SECTORS_MAX: Final = 8
+LISTING_TAGS_MAX: Final = 16
+LISTING_TAG_CHARACTERS_MAX: Final = 40
+LISTING_CONCEPTS_MAX: Final = 24
+LISTING_MEDIATORS_MAX: Final = 8
+LISTING_MEDIA_MAX: Final = 8
+LISTING_MS_MAX: Final = 2 * 366 * 24 * 60 * 60 * 1000  # from now to valid_until; then renew/1
+RELEASE_VERSION_CHARACTERS_MAX: Final = 40
+RELEASE_NOTES_CHARACTERS_MAX: Final = 5000
+RELEASE_BASES_MAX: Final = 8
+RELEASE_TIERS_MAX: Final = 8
+TIER_NAME_CHARACTERS_MAX: Final = 40
+PRICE_TERMS_MAX: Final = 16
+PRICE_CHARACTERS_MAX: Final = 80  # of an amount as typed
+TRIAL_RUNS_MAX: Final = 10_000  # of a sealed local trial
+TRIAL_DAYS_MAX: Final = 30
+TRIAL_ANSWERS_PER_BUYER_MAX: Final = 400
+TRIAL_ANSWERS_PER_30_DAYS_MAX: Final = 4000
+DRAFT_SIZE_BYTES_MAX: Final = 4 * 1024 * 1024
+DRAFT_TEXT_CHARACTERS_MAX: Final = 100_000  # as typed: more than a Listing may hold, so it can be said
+DRAFT_ROWS_MAX: Final = 1000
+LICENCE_TEXT_CHARACTERS_MAX: Final = 100_000
+LICENCE_ID_CHARACTERS_MAX: Final = 200  # an SPDX expression or a LicenseRef
+LICENCE_TERM_DAYS_MAX: Final = 36_600
+LICENCE_CLAUSES_MAX: Final = 999
+HUB_CARD_SIZE_BYTES_MAX: Final = 1024 * 1024
+HUB_CARD_FRONT_BYTES_MAX: Final = 128 * 1024
+HUB_CARD_NODES_MAX: Final = 20_000
+HUB_CARD_DEPTH_MAX: Final = 16
+
+# --- The content store (ledger.md 8) --------------------------------------------------------------
+ARTIFACT_FILE_SIZE_BYTES_MAX: Final = 64 * 1024**3  # ARTIFACT_SIZE_BYTES_MAX bounds their sum
+ARTIFACT_PATH_SIZE_BYTES_MAX: Final = 1024
+SHOWN_PATH_CHARACTERS_MAX: Final = 200
+SHOWN_PIECES_MAX: Final = 8
+MANIFEST_SIZE_BYTES_MAX: Final = 4 * 1024**2  # travels in one answer
+SOURCE_ENTRIES_MAX: Final = 100_000  # files, folders and left-out files of an imported folder
+UNSYNCED_BYTES_MAX: Final = 64 * 1024**2  # written anew after a kill
+SPACE_RESERVE_BYTES: Final = 1024**3  # left free on the disk
+PART_MS_MAX: Final = 24 * 60 * 60 * 1000  # an unfinished import waits so long to be resumed
+PART_RECORD_SIZE_BYTES_MAX: Final = 1024
+UNNAMED_OBJECT_MS_MAX: Final = 60 * 60 * 1000  # a file without a row, then it is swept
+OTHERS_CONTENT_BYTES_MAX: Final = 50 * 1024**3  # what is kept to seed for others
+QUOTA_BYTES_MAX: Final = 1024**5  # a person may set another one up to this
+UNWANTED_OBJECT_MS_MIN: Final = 60 * 60 * 1000  # younger files may be somebody's work in hand
+PIECES_IN_HAND_MAX: Final = 4  # read and not yet written, in memory
+PIECES_PER_CHECKPOINT_MAX: Final = 16  # between two looks at pause and cancel
+LAYERS_REMEMBERED_MAX: Final = 16  # Piece layers, at most 2 MiB each
+
+# --- This folder's own: drafts and searches -----------------------------------------------------
+DRAFTS_MAX: Final = 10_000
+SAVED_SEARCHES_MAX: Final = 1000
+SAVED_SEARCH_NAME_CHARACTERS_MAX: Final = 100
+SAVED_SEARCH_SIZE_BYTES_MAX: Final = 16 * 1024
 
 # --- Clocks and parking ---------------------------------------------------------------------
 CLOCK_AHEAD_MS_MAX: Final = 10 * 60 * 1000

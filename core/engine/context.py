@@ -89,18 +89,20 @@ class Context:
 
     # --- own Entries ------------------------------------------------------------------------
 
-    def append_own(self, uow: UnitOfWork, body: Body, refs: Sequence[bytes] = ()) -> CheckedEntry:
+    def append_own(
+        self,
+        uow: UnitOfWork,
+        body: Body,
+        refs: Sequence[bytes] = (),
+        now_ms: int | None = None,
+    ) -> CheckedEntry:
         """Append a public Entry to this Device's Feed; the caller commits."""
         keys = self.may_sign()
+        when = self.clock.now_ms() if now_ms is None else now_ms
         entry = append_signed(
-            uow,
-            keys.device_signer,
-            kind_of(body),
-            encode_body(body),
-            refs=refs,
-            now_ms=self.clock.now_ms(),
+            uow, keys.device_signer, kind_of(body), encode_body(body), refs=refs, now_ms=when
         )
-        uow.outbox.announce(entry.entry_id, self.clock.now_ms())
+        uow.outbox.announce(entry.entry_id, when)
         return entry
 
     def append_private(

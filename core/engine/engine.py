@@ -11,10 +11,16 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
+from hanse.core.certify.client import WorkerClient
 from hanse.core.engine.accounts import Accounts
 from hanse.core.engine.backups import Backups
+from hanse.core.engine.catalogue import Catalogue
+from hanse.core.engine.content import Content
 from hanse.core.engine.context import Context
 from hanse.core.engine.ledger import HeldLedger
+from hanse.core.engine.offering import Offering
+from hanse.core.engine.publishing import Publishing
+from hanse.core.engine.storing import Storing
 from hanse.core.errors import NoAccount
 from hanse.core.keystore.guards import (
     MARK_SALT_SIZE_BYTES,
@@ -33,12 +39,13 @@ if TYPE_CHECKING:
 
     from hanse.core.clock import Chance, Clock
     from hanse.core.engine.home import Home
+    from hanse.core.model.running import ModelRunner
 
 
 class Engine:
     """All use cases of one Account; a context manager."""
 
-    def __init__(self, context: Context, stack: ExitStack) -> None:
+    def __init__(self, context: Context, stack: ExitStack, runner: ModelRunner) -> None:
         """Bind the use cases; ``Engine.open`` is the usual door."""
         self._stack = stack
         self._is_closed = False
@@ -46,13 +53,26 @@ class Engine:
         self.accounts = Accounts(context)
         self.ledger = HeldLedger(context)
         self.backups = Backups(context)
+        self.content = Content(context)
+        self.publishing = Publishing(context, self.content, runner)
+        self.offering = Offering(context, self.content)
+        self.catalogue = Catalogue(context, self.content)
+        self.storing = Storing(context, self.content)
 
     @classmethod
-    def open(cls, home: Home, *, clock: Clock, chance: Chance, read_only: bool = False) -> Engine:
+    def open(
+        cls,
+        home: Home,
+        *,
+        clock: Clock,
+        chance: Chance,
+        read_only: bool = False,
+        runner: ModelRunner | None = None,
+    ) -> Engine:
         """Open the Account in ``home``, or raise and leave everything as it was.
 
         ``read_only`` takes no lock and writes nothing; it reads beside a process
-        that holds the folder.
+        that holds the folder.  ``runner`` starts Workers; the program's own by default.
         """
         if not home.keystore.exists():
             raise NoAccount(path=home.folder)
@@ -67,7 +87,7 @@ class Engine:
             if state is CopyState.MOVED and not read_only:
                 write_mark(home.folder, chance.bytes(MARK_SALT_SIZE_BYTES))
             context = Context(home, store, clock, chance, public, state)
-            return cls(context, stack.pop_all())
+            return cls(context, stack.pop_all(), runner or WorkerClient())
 
     def close(self) -> None:
         """Drop the keys, close the store, give the lock back; harmless when repeated."""

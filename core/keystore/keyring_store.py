@@ -19,10 +19,12 @@ from hanse.core.model.ids import IdentityId, identity_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from keyring.backend import KeyringBackend
 
 KEYRING_SERVICE: Final = "hanse"
+_REMEMBERED_FOLDER: Final = "remembered"
 _COMMAND: Final = 'pip install "hanse[keyring]"'
 
 
@@ -40,6 +42,14 @@ class KeyringFailed(EnvironmentFault):
     code = "keyring.failed"
     text = "the system's keyring did not {act} the passphrase: {detail}"
     fields = ("act", "detail")
+
+
+def remembered_mark(config: Path, identity: IdentityId) -> Path:
+    """Name the file that says the keyring has the passphrase; it holds no secret.
+
+    Without it every command would have to wake the system's keyring.
+    """
+    return config / _REMEMBERED_FOLDER / identity.hex()
 
 
 def save_passphrase(identity: IdentityId, passphrase: str) -> None:

@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from hanse.core.errors import Refused
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -21,6 +23,36 @@ if TYPE_CHECKING:
     from hanse.core.model.control import Control
 
 Profile = Literal["inspect", "convert"]
+FailureKind = Literal["refused", "limit", "timeout", "crash", "cancelled", "protocol"]
+
+
+class WorkerFailed(Refused):
+    """A Worker gave no answer that can be used; ``check`` is what it was asked for."""
+
+    code = "worker.failed"
+    text = "worker failed at {check}, {kind}: {detail}"
+    fields = ("kind", "check", "detail")
+
+    def __init__(self, kind: FailureKind, check: str, detail: str) -> None:
+        """Say how it failed, at what, and what was seen."""
+        super().__init__(kind=kind, check=check, detail=detail)
+        self.kind: FailureKind = kind
+        self.check = check
+        self.detail = detail
+
+
+class ConversionRefused(Refused):
+    """A converter says no; ``reason`` is its stable word, ``detail`` what it found."""
+
+    code = "convert.refused"
+    text = "conversion refused, {reason}: {detail}"
+    fields = ("reason", "detail")
+
+    def __init__(self, reason: str, detail: str) -> None:
+        """Name the rule that says no and what was found."""
+        super().__init__(reason=reason, detail=detail)
+        self.reason = reason
+        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,8 @@ class Store:
                 uow.meta.renew_store_epoch(chance)
             if uow.projections.is_outdated():
                 uow.projections.rebuild()
+            elif uow.index.is_outdated():
+                uow.index.rebuild(uow.catalogue.docs())
             uow.commit()
 
 

@@ -4,7 +4,11 @@
   and ``forks`` are what does not stand in a Feed: evidence, and what came too early.
 * ``private_to``, ``outbox``, ``secrets``, ``meta`` are this Device's own and cannot
   be made again from Entries.
+* ``drafts``, ``objects``, ``object_uses``, ``manifests`` and ``saved_searches`` are this
+  folder's own too.
 * The rest are Projections: they can be dropped and made again from the Ledger.
+* The catalogue is made of Projections.  ``catalogue.n`` is its own arrival number: of two
+  Listings the one that changed later has the greater.
 * ``entries.n`` is the arrival number; it is never used twice, so "what came since n"
   has one answer for ever.
 * ``body`` is the last column: long Bodies lie on pages that a scan of Headers never
@@ -28,9 +32,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    event,
 )
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
     from sqlalchemy.engine import Dialect
 
 metadata: Final = MetaData()
@@ -257,5 +263,274 @@ erasures: Final = Table(
     Column("identity", Bytes, primary_key=True),
     Column("by", Bytes, nullable=False),
     Index("ix_erasures_identity", "identity", "target"),
+    sqlite_with_rowid=False,
+)
+
+listings: Final = Table(
+    "listings",
+    metadata,
+    Column("listing", Bytes, primary_key=True),
+    Column("identity", Bytes, primary_key=True),
+    Column("opened", Boolean(create_constraint=False), nullable=False),
+    Column("created_ms", Integer),
+    Column("first_author", Bytes),
+    Column("entry", Bytes, nullable=False),
+    Column("time_ms", Integer, nullable=False),
+    Column("author", Bytes, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("lang", Text, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("sectors", Text, nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("concepts", Text, nullable=False),
+    Column("trials", Text, nullable=False),
+    Column("prefs", Bytes, nullable=False),
+    Column("capacity", Integer),
+    Column("mediators", Bytes, nullable=False),
+    Column("valid_until_ms", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("media", Bytes, nullable=False),
+    Column("text", Text, nullable=False),
+    Index("ix_listings_opened", "listing", "opened"),
+    Index("ix_listings_identity", "identity", "opened", "time_ms", "listing"),
+    Index("ix_listings_time", "opened", "time_ms", "listing"),
+)
+
+releases: Final = Table(
+    "releases",
+    metadata,
+    Column("release", Bytes, primary_key=True),
+    Column("identity", Bytes, primary_key=True),
+    Column("listing", Bytes, nullable=False),
+    Column("time_ms", Integer, nullable=False),
+    Column("author", Bytes, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("artifact", Bytes, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("files", Integer, nullable=False),
+    Column("formats", Text, nullable=False),
+    Column("edition", Text, nullable=False),
+    Column("of_release", Bytes),
+    Column("seal", Bytes),
+    Column("card", Bytes, nullable=False),
+    Column("base", Bytes, nullable=False),
+    Column("supersedes", Bytes),
+    Column("tiers", Bytes, nullable=False),
+    Column("notes", Text, nullable=False),
+    Index("ix_releases_listing", "listing", "identity", "time_ms", "author", "seq"),
+    Index("ix_releases_artifact", "artifact", "time_ms", "release"),
+    Index("ix_releases_identity", "identity"),
+)
+
+prices: Final = Table(
+    "prices",
+    metadata,
+    Column("listing", Bytes, primary_key=True),
+    Column("identity", Bytes, primary_key=True),
+    Column("release", Bytes, primary_key=True),  # 32 zero bytes: of the whole Listing
+    Column("price", Bytes, nullable=False),
+    Column("time_ms", Integer, nullable=False),
+    Column("author", Bytes, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("amount", Integer, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("exponent", Integer, nullable=False),
+    Column("floor", Integer, nullable=False),
+    Column("ceil", Integer, nullable=False),
+    Column("tick", Integer, nullable=False),
+    Column("params", Bytes, nullable=False),
+    Column("anchors", Bytes, nullable=False),
+    Index("ix_prices_identity", "identity"),
+)
+
+renewals: Final = Table(
+    "renewals",
+    metadata,
+    Column("target", Bytes, primary_key=True),
+    Column("identity", Bytes, primary_key=True),
+    Column("time_ms", Integer, nullable=False),
+    Column("author", Bytes, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("until_ms", Integer, nullable=False),
+    Index("ix_renewals_identity", "identity"),
+    sqlite_with_rowid=False,
+)
+
+follows: Final = Table(
+    "follows",
+    metadata,
+    Column("target", Bytes, primary_key=True),
+    Column("identity", Bytes, primary_key=True),
+    Column("time_ms", Integer, nullable=False),
+    Column("author", Bytes, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("weight", Integer, nullable=False),
+    Index("ix_follows_identity", "identity", "target"),
+    sqlite_with_rowid=False,
+)
+
+# --- The catalogue: what everybody searches, made from the rows above -------------------------
+
+catalogue: Final = Table(
+    "catalogue",
+    metadata,
+    Column("n", Integer, primary_key=True),
+    Column("listing", Bytes, nullable=False, unique=True),
+    Column("identity", Bytes, nullable=False),
+    Column("release", Bytes, nullable=False),
+    Column("price", Bytes, nullable=False),
+    Column("artifact", Bytes, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("lang", Text, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("sectors", Text, nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("formats", Text, nullable=False),
+    Column("frameworks", Text, nullable=False),
+    Column("licence", Text),
+    Column("rights", Text, nullable=False),
+    Column("trials", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("price_minor", Integer),
+    Column("currency", Text, nullable=False),
+    Column("exponent", Integer, nullable=False),
+    Column("price_micro", Integer),  # of a major unit: sorts and filters, is shown nowhere
+    Column("price_band", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("size_band", Text, nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("score_milli", Integer),
+    Column("reviews", Integer),
+    Column("published_ms", Integer, nullable=False),
+    Column("updated_ms", Integer, nullable=False),
+    Column("valid_until_ms", Integer, nullable=False),
+    Column("releases", Integer, nullable=False),
+    Column("trial_editions", Integer, nullable=False),
+    Index("ix_catalogue_identity", "identity", "n"),
+    Index("ix_catalogue_price", "currency", "price_micro", "n"),
+    Index("ix_catalogue_state", "state", "n"),
+    Index("ix_catalogue_size", "size", "n"),
+    Index("ix_catalogue_level", "level", "n"),
+    Index("ix_catalogue_score", "score_milli", "n"),
+    Index("ix_catalogue_published", "published_ms", "n"),
+    Index("ix_catalogue_valid", "valid_until_ms", "n"),
+    sqlite_autoincrement=True,
+)
+
+catalogue_text: Final = Table(
+    "catalogue_text",
+    metadata,
+    Column("n", Integer, primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("stems_source", Text, nullable=False),
+    Column("facets", Text, nullable=False),
+    Column("text", Text, nullable=False),
+)
+
+# Words of ``catalogue_text``, segmented; SQLite keeps it in tables of its own.
+CATALOGUE_FTS: Final = (
+    "CREATE VIRTUAL TABLE catalogue_fts USING fts5(title, tags, text, stems, facets,"
+    " content='', tokenize='unicode61 remove_diacritics 2', prefix='1')"
+)
+
+
+@event.listens_for(metadata, "after_create")
+def _(_target: MetaData, connection: Connection, **_values: object) -> None:
+    connection.exec_driver_sql(CATALOGUE_FTS)
+
+
+# Each value a facet has, and how many Listings of the catalogue have it.
+facet_values: Final = Table(
+    "facet_values",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("facet", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("listings", Integer, nullable=False),
+    UniqueConstraint("facet", "value"),
+    Index("ix_facet_values_listings", "facet", "listings", "number"),
+)
+
+# One row for each value of each Listing: a Listing of two sectors counts once in both.  Which
+# Listings have a value is asked of the search index, which has a word for each.
+listing_facets: Final = Table(
+    "listing_facets",
+    metadata,
+    Column("n", Integer, primary_key=True),
+    Column("value", Integer, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+# --- This folder's own: files, drafts, searches -----------------------------------------------
+
+drafts: Final = Table(
+    "drafts",
+    metadata,
+    Column("draft", Bytes, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("source", Text),
+    Column("artifact", Bytes),
+    Column("listing", Bytes),
+    Column("created_ms", Integer, nullable=False),
+    Column("updated_ms", Integer, nullable=False),
+    Column("data", Bytes, nullable=False),
+    Index("ix_drafts_updated", "updated_ms", "draft"),
+    Index("ix_drafts_artifact", "artifact"),
+)
+
+objects: Final = Table(
+    "objects",
+    metadata,
+    Column("root", Bytes, primary_key=True),
+    Column("size", Integer, primary_key=True),
+    Column("whose", Text, nullable=False),  # the strongest of its uses
+    Column("added_ms", Integer, nullable=False),
+    Column("seeded_ms", Integer, nullable=False),
+    Index("ix_objects_seeded", "whose", "seeded_ms", "root", "size"),
+    sqlite_with_rowid=False,
+)
+
+object_uses: Final = Table(
+    "object_uses",
+    metadata,
+    Column("root", Bytes, primary_key=True),
+    Column("size", Integer, primary_key=True),
+    Column("artifact", Bytes, primary_key=True),
+    Column("part", Text, primary_key=True),
+    Column("whose", Text, nullable=False),
+    Column("release", Bytes),
+    Column("key_epoch", Integer),
+    Index("ix_object_uses_artifact", "artifact", "part", "root", "size"),
+    sqlite_with_rowid=False,
+)
+
+manifests: Final = Table(
+    "manifests",
+    metadata,
+    Column("artifact", Bytes, primary_key=True),  # the hash of the plain Manifest
+    Column("sealed", Bytes, primary_key=True),  # of the sealed one; no bytes: held in the clear
+    Column("salt", Bytes),
+    Column("key_epoch", Integer),
+    Column("release", Bytes),
+    Column("added_ms", Integer, nullable=False),
+    Index("ix_manifests_release", "release"),
+    Index("ix_manifests_added", "added_ms", "artifact", "sealed"),
+    sqlite_with_rowid=False,
+)
+
+saved_searches: Final = Table(
+    "saved_searches",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("query", Text, nullable=False),
+    Column("created_ms", Integer, nullable=False),
+    Column("seen_n", Integer, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -12,15 +12,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Self
 
+from hanse.core.store.catalogue_search import CatalogueSearch
+from hanse.core.store.cataloguing import CatalogueKeeper
+from hanse.core.store.drafts import DraftRepository
 from hanse.core.store.feeds import FeedRepository
 from hanse.core.store.forks import ForkRepository
+from hanse.core.store.listings import ListingRepository
 from hanse.core.store.memory import Memory
 from hanse.core.store.meta import MetaRepository
+from hanse.core.store.objects import ObjectRepository
 from hanse.core.store.outbox import OutboxRepository
 from hanse.core.store.parked import ParkedRepository
 from hanse.core.store.private_to import PrivateToRepository
 from hanse.core.store.projector import Projector
 from hanse.core.store.rehash import RehashFault, RehashSlice, rehash
+from hanse.core.store.search import Fts5Index
+from hanse.core.store.searches import SavedSearchRepository
 from hanse.core.store.secrets import SecretRepository
 
 if TYPE_CHECKING:
@@ -38,7 +45,14 @@ class Repositories:
     forks: ForkRepository
     outbox: OutboxRepository
     private_to: PrivateToRepository
+    index: Fts5Index
+    catalogue: CatalogueKeeper
+    search: CatalogueSearch
     projections: Projector
+    listings: ListingRepository
+    drafts: DraftRepository
+    objects: ObjectRepository
+    saved_searches: SavedSearchRepository
     secrets: SecretRepository
     meta: MetaRepository
 
@@ -48,7 +62,14 @@ class Repositories:
         self.forks = ForkRepository(connection)
         self.outbox = OutboxRepository(connection)
         self.private_to = PrivateToRepository(connection)
-        self.projections = Projector(connection, self.feeds, memory)
+        self.index = Fts5Index(connection)
+        self.catalogue = CatalogueKeeper(connection, self.index)
+        self.search = CatalogueSearch(connection)
+        self.projections = Projector(connection, self.feeds, memory, self.catalogue)
+        self.listings = ListingRepository(connection)
+        self.drafts = DraftRepository(connection)
+        self.objects = ObjectRepository(connection)
+        self.saved_searches = SavedSearchRepository(connection)
         self.secrets = SecretRepository(connection)
         self.meta = MetaRepository(connection)
 

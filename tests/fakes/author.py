@@ -29,7 +29,11 @@ from hanse.core.ledger.kinds import (
     Erase1,
     Follow1,
     Identity1,
+    Listing1,
+    Price1,
     Profile1,
+    Release1,
+    Renew1,
     Revoke1,
     Rotate1,
     encode_body,
@@ -37,6 +41,8 @@ from hanse.core.ledger.kinds import (
 )
 from hanse.core.ledger.tree import Peaks
 from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
+from hanse.core.model.licence import RIGHTS, Terms, tier_map
+from hanse.core.model.money import Money
 from tests.fakes.chance import SeededChance
 
 if TYPE_CHECKING:
@@ -44,6 +50,7 @@ if TYPE_CHECKING:
 
 START_MS = 1_700_000_000_000
 STEP_MS = 1000
+VALID_UNTIL_MS = START_MS + 365 * 24 * 60 * 60 * 1000
 SPOILS = (
     "signature",
     "seq",
@@ -191,7 +198,15 @@ class Writer:
                     avatar=None,
                 )
             case "follow/1":
-                return Follow1(salt=salt, identity=self._chance.bytes(32), weight=1)
+                return self.follow(IdentityId(self._chance.bytes(32)))
+            case "listing/1":
+                return self.listing(f"model {salt.hex()}")
+            case "release/1":
+                return self.release(EntryId(self._chance.bytes(32)))
+            case "price/1":
+                return self.price(EntryId(self._chance.bytes(32)))
+            case "renew/1":
+                return self.renewal([EntryId(self._chance.bytes(32))])
             case _:
                 return encode({"salt": salt, "text": "of a kind nobody here knows"})
 
@@ -200,6 +215,85 @@ class Writer:
         made = self.body("profile/1")
         assert isinstance(made, Profile1)
         return msgspec.structs.replace(made, name=name, **values)
+
+    def listing(self, title: str = "A model", **values: object) -> Listing1:
+        """Make a Listing; with ``listing`` it amends that one."""
+        made = Listing1(
+            salt=self._chance.bytes(16),
+            listing=None,
+            title=title,
+            summary="",
+            text="What it does.",
+            lang="en",
+            task="image-classification",
+            sectors=("finance",),
+            tags=(),
+            concepts=(),
+            trials=(),
+            prefs={},
+            capacity=None,
+            mediators=(),
+            valid_until=VALID_UNTIL_MS,
+            state="open",
+            media=(),
+        )
+        return msgspec.structs.replace(made, **values)
+
+    def release(self, listing: EntryId, **values: object) -> Release1:
+        """Make a full Release of ``listing``, of an Artifact of its own, in the clear."""
+        made = Release1(
+            salt=self._chance.bytes(16),
+            listing=listing,
+            version="1.0.0",
+            artifact=self._chance.bytes(32),
+            size=1_000_000,
+            files=1,
+            formats=("onnx",),
+            edition="full",
+            of=None,
+            seal=None,
+            tiers=(tier(),),
+            card=self._chance.bytes(32),
+            base=(),
+            notes="",
+            supersedes=None,
+        )
+        return msgspec.structs.replace(made, **values)
+
+    def price(
+        self, listing: EntryId, minor: int = 2500, currency: str = "USD", **values: object
+    ) -> Price1:
+        """Make a fixed price of ``listing``, in minor units."""
+        made = Price1(
+            salt=self._chance.bytes(16),
+            listing=listing,
+            release=None,
+            mode="fixed",
+            amount=Money(minor, currency, 2),
+            floor=0,
+            ceil=2**40,
+            tick=1,
+            params={},
+            anchors=(),
+        )
+        return msgspec.structs.replace(made, **values)
+
+    def renewal(self, targets: Iterable[EntryId], until: int = VALID_UNTIL_MS) -> Renew1:
+        """Make a renewal of Listings."""
+        return Renew1(salt=self._chance.bytes(16), of=tuple(sorted(targets)), until=until)
+
+    def follow(self, identity: IdentityId, weight: int = 1) -> Follow1:
+        """Make a follow of somebody."""
+        return Follow1(salt=self._chance.bytes(16), identity=identity, weight=weight)
+
+    def publish(
+        self, title: str = "A model", *, minor: int = 2500, **values: object
+    ) -> tuple[CheckedEntry, CheckedEntry, CheckedEntry]:
+        """Write a Listing, a Release of it and its price."""
+        listing = self.append("listing/1", self.listing(title, **values))
+        release = self.append("release/1", self.release(listing.entry_id))
+        price = self.append("price/1", self.price(listing.entry_id, minor))
+        return listing, release, price
 
     def erase(self, targets: Iterable[EntryId], **where: object) -> CheckedEntry:
         """Write an Entry that erases ``targets``."""
@@ -346,6 +440,12 @@ class Author:
         self.roots.append(new)
         self._open_root(entry.entry_id)
         return entry
+
+
+def tier(spdx: str = "MIT", adds: int = 0, **terms: object) -> dict[str, object]:
+    """Make a tier: everything is allowed but what ``terms`` say."""
+    every = dict.fromkeys(RIGHTS, 1) | {"spdx": spdx, "text_hash": bytes(32)} | terms
+    return tier_map(Terms(**every), spdx, adds)
 
 
 def _with(header: Header, **values: object) -> Header:

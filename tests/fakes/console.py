@@ -19,6 +19,7 @@ class FakeConsole:
         self.has_person = has_person
         self.outs: list[str] = []
         self.errs: list[str] = []
+        self.shown: list[str] = []  # how far long work said it was
         self.questions: list[str] = []
         self._answers = list(answers)
         self._piped = piped
@@ -36,6 +37,9 @@ class FakeConsole:
 
     def err(self, text: str) -> None:
         self.errs.append(text)
+
+    def progress(self, text: str) -> None:
+        self.shown.append(text)
 
     def ask(self, question: str) -> str:
         self.questions.append(question)

@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAYERS = ("app", "ui", "core", "network", "resources")
+BESIDE = ("examples",)  # `hanse demo` runs them
 
 
 def run(*command: object, cwd: Path) -> str:
@@ -58,10 +59,10 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shipped() -> set[str]:
-    """Every file of the five folders, as the wheel names it."""
+    """Every file of the five folders and of those beside them, as the wheel names it."""
     return {
         f"hanse/{path.relative_to(ROOT).as_posix()}"
-        for layer in LAYERS
+        for layer in (*LAYERS, *BESIDE)
         for path in (ROOT / layer).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
     }
@@ -78,7 +79,7 @@ def test_sdist_holds_what_a_builder_and_a_tester_need(sdist: Path) -> None:
     assert not [name for name in names if name.startswith((".venv", ".links", ".git/"))]
 
 
-def test_wheel_holds_every_file_of_the_five_folders_and_nothing_else(wheel: Path) -> None:
+def test_wheel_holds_every_file_of_the_folders_that_are_shipped_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as packed:
         names = {name for name in packed.namelist() if ".dist-info/" not in name}
     assert names == shipped()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hanse.core.engine.syncing import accept_batch
 from hanse.core.ledger.entry import CheckedEntry
 from hanse.core.store.engines import Store
+from hanse.core.store.tables import catalogue
 from tests.fakes.author import START_MS, Author
 
 NOW_MS = START_MS + 10**8
@@ -157,6 +158,91 @@ def rotated_twice_over(author: Author) -> list[CheckedEntry]:
     ]
 
 
+def offered(author: Author) -> list[CheckedEntry]:
+    """Two Devices write of one Listing, and of another that waits for its Release."""
+    laptop, phone = author.device("laptop"), author.device("phone")
+    listing, release, _ = laptop.publish("Defects", sectors=("retail", "manufacturing"))
+    phone.append(
+        "listing/1",
+        phone.listing("缺陷检测", listing=listing.entry_id, tags=("金属", "steel"), lang="zh"),
+        time_ms=START_MS + 2500,
+    )
+    second = phone.append("release/1", phone.release(listing.entry_id, version="1.1.0"))
+    phone.append("release/1", phone.release(listing.entry_id, edition="trial", of=second.entry_id))
+    phone.append("price/1", phone.price(listing.entry_id, 900))
+    laptop.append("price/1", laptop.price(listing.entry_id, 700, release=second.entry_id))
+    laptop.append("renew/1", laptop.renewal([listing.entry_id], START_MS + 10**9))
+    phone.append("renew/1", phone.renewal([listing.entry_id, release.entry_id], START_MS + 10**8))
+    phone.append("listing/1", phone.listing("Nothing to sell yet"))
+    phone.append("follow/1", phone.follow(author.identity, 3))
+    laptop.append("follow/1", laptop.follow(author.identity, 0))
+    return [*author.root_entries, *laptop.entries, *phone.entries]
+
+
+def offered_on_request(author: Author) -> list[CheckedEntry]:
+    laptop, phone = author.device("laptop"), author.device("phone")
+    listing, _, _ = laptop.publish("One", state="paused")
+    phone.append("price/1", phone.price(listing.entry_id, 0, mode="rfq"), time_ms=START_MS + 9000)
+    other, _, _ = laptop.publish("Two")
+    phone.append("listing/1", phone.listing("Two", listing=other.entry_id, state="withdrawn"))
+    again = laptop.listing("Three", listing=other.entry_id)
+    laptop.append("listing/1", again, time_ms=START_MS + 20_000)
+    return [*author.root_entries, *laptop.entries, *phone.entries]
+
+
+def offered_from_a_lost_device(author: Author) -> list[CheckedEntry]:
+    """What the thief wrote of the Listings does not count, what was before does."""
+    laptop, phone = author.device("laptop"), author.device("phone")
+    listing, _, _ = laptop.publish("Mine")
+    phone.append("listing/1", phone.listing("Still mine", listing=listing.entry_id))
+    laptop.append("listing/1", laptop.listing("Stolen", listing=listing.entry_id))
+    laptop.append("price/1", laptop.price(listing.entry_id, 1))
+    laptop.publish("Forged")
+    author.revoke(laptop, 4, successor=phone.key, reason="stolen")
+    return [*author.root_entries, *laptop.entries, *phone.entries]
+
+
+def offered_and_erased(author: Author) -> list[CheckedEntry]:
+    """One Listing loses its newest words, one its price, one its first Entry, one its Release."""
+    laptop, phone = author.device("laptop"), author.device("phone")
+    first, second, third, fourth = (laptop.publish(name) for name in ("A", "B", "C", "D"))
+    again = phone.append("listing/1", phone.listing("A2", listing=first[0].entry_id))
+    phone.append("listing/1", phone.listing("C2", listing=third[0].entry_id))
+    phone.erase([again.entry_id, second[2].entry_id])
+    phone.erase([third[0].entry_id, fourth[1].entry_id])
+    return [*author.root_entries, *laptop.entries, *phone.entries]
+
+
+def offered_among_strangers(author: Author) -> list[CheckedEntry]:
+    """A stranger amends, releases, prices and renews what is not his."""
+    laptop, stranger = author.device("laptop"), Author("stranger")
+    thing = stranger.device()
+    listing, release, _ = laptop.publish("Mine")
+    thing.append("listing/1", thing.listing("Not yours", listing=listing.entry_id))
+    thing.append("release/1", thing.release(listing.entry_id))
+    thing.append("price/1", thing.price(listing.entry_id, 1))
+    thing.append("price/1", thing.price(listing.entry_id, 1, release=release.entry_id))
+    thing.append("renew/1", thing.renewal([listing.entry_id], 1))
+    thing.publish("His own")
+    return [
+        *author.root_entries,
+        *stranger.root_entries,
+        *laptop.entries,
+        *thing.entries,
+    ]
+
+
+def offered_on_two_branches(author: Author) -> list[CheckedEntry]:
+    laptop, phone = author.device("laptop"), author.device("phone")
+    listing, _, _ = laptop.publish("Before")
+    other = laptop.fork_at(5)
+    laptop.append("listing/1", laptop.listing("One", listing=listing.entry_id))
+    other.append("listing/1", other.listing("Other", listing=listing.entry_id))
+    other.publish("On the other branch")
+    phone.append("price/1", phone.price(listing.entry_id, 5))
+    return [*author.root_entries, *laptop.entries, *other.entries[4:], *phone.entries]
+
+
 SCENARIOS = (
     plain,
     mirror,
@@ -170,7 +256,21 @@ SCENARIOS = (
     forked_root,
     rotated,
     rotated_twice_over,
+    offered,
+    offered_on_request,
+    offered_from_a_lost_device,
+    offered_and_erased,
+    offered_among_strangers,
+    offered_on_two_branches,
 )
+IN_CATALOGUE = {
+    offered: {"缺陷检测"},
+    offered_on_request: {"One", "Three"},
+    offered_from_a_lost_device: {"Still mine"},
+    offered_and_erased: {"A"},
+    offered_among_strangers: {"Mine", "His own"},
+    offered_on_two_branches: {"Before"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +281,23 @@ def empty(tmp_path_factory):
     return folder
 
 
-def digest_of(empty: Path, batches, *, check_rebuild: bool) -> bytes:
+def searched(uow) -> list[object]:
+    """Return the catalogue with its facets and every word of its index, but for the numbers."""
+    execute = uow._connection.exec_driver_sql
+    listing = {row.n: row.listing for row in execute("SELECT n, listing FROM catalogue")}
+    rows = [tuple(row)[1:] for row in execute("SELECT * FROM catalogue ORDER BY listing")]
+    texts = [(listing[n], *it) for n, *it in execute("SELECT * FROM catalogue_text")]
+    facets = execute(
+        "SELECT n, facet, facet_values.value, listings FROM listing_facets"
+        " JOIN facet_values ON number = listing_facets.value"
+    )
+    execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, catalogue_fts, 'instance')")
+    words = sorted((listing[n], *it) for n, *it in execute("SELECT doc, term, col FROM words"))
+    execute("DROP TABLE temp.words")
+    return [rows, sorted(texts), sorted((listing[n], *it) for n, *it in facets), words]
+
+
+def digest_of(empty: Path, batches, *, check_rebuild: bool) -> tuple[bytes, list[object]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "data"
         shutil.copytree(empty, folder)
@@ -194,11 +310,14 @@ def digest_of(empty: Path, batches, *, check_rebuild: bool) -> bytes:
                 digest = reads.projections.digest()
                 assert reads.projections.difference() is None
                 assert not list(reads.rehash())
+            with store.unit_of_work() as uow:
+                found = searched(uow)
             if check_rebuild:
                 store.rebuild_projections()
-                with store.reads() as reads:
-                    assert reads.projections.digest() == digest
-    return digest
+                with store.unit_of_work() as uow:
+                    assert uow.projections.digest() == digest
+                    assert searched(uow) == found
+    return digest, found
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
@@ -209,7 +328,9 @@ def test_any_order_and_repetition_gives_the_same_projections(empty, scenario):
     expected = digest_of(empty, [entries, *again], check_rebuild=True)
 
     @settings(
-        max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+        max_examples=6 if scenario in IN_CATALOGUE else 12,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
     )
     @given(st.integers(min_value=0, max_value=2**32), st.booleans())
     @example(362880, False)  # each was a case in which order mattered once
@@ -228,7 +349,16 @@ def test_any_order_and_repetition_gives_the_same_projections(empty, scenario):
     check()
 
 
-@pytest.mark.parametrize("scenario", [plain, erased, revoked], ids=lambda it: it.__name__)
+@pytest.mark.parametrize("scenario", IN_CATALOGUE, ids=lambda scenario: scenario.__name__)
+def test_the_catalogue_of_each_world_is_what_a_person_expects(empty, scenario):
+    _, (rows, *_) = digest_of(empty, [scenario(Author(scenario.__name__))], check_rebuild=False)
+    titles = [column.key for column in catalogue.columns].index("title") - 1
+    assert {row[titles] for row in rows} == IN_CATALOGUE[scenario]
+
+
+@pytest.mark.parametrize(
+    "scenario", [plain, erased, revoked, offered, offered_and_erased], ids=lambda it: it.__name__
+)
 def test_bodies_that_come_late_give_the_same_projections(empty, scenario):
     entries = scenario(Author(scenario.__name__))
     expected = digest_of(empty, [entries], check_rebuild=False)

@@ -33,7 +33,12 @@ from hanse.core.ledger.kinds.fields import (
     check_price,
     check_sorted,
 )
-from hanse.core.limits import ARTIFACT_FILES_MAX, ARTIFACT_SIZE_BYTES_MAX, MONEY_AMOUNT_MAX
+from hanse.core.limits import (
+    ARTIFACT_FILES_MAX,
+    ARTIFACT_SIZE_BYTES_MAX,
+    MONEY_AMOUNT_MAX,
+    RENEWED_MAX,
+)
 from hanse.core.model.money import Money
 
 Factor = Literal["need", "metric", "price", "level", "reputation", "headroom", "delivery"]
@@ -230,7 +235,7 @@ class Renew1(PublicBody, frozen=True, kw_only=True):
 
     SETS: ClassVar[frozenset[str]] = frozenset({"of"})
 
-    of: Annotated[tuple[Id, ...], msgspec.Meta(min_length=1, max_length=64)]
+    of: Annotated[tuple[Id, ...], msgspec.Meta(min_length=1, max_length=RENEWED_MAX)]
     until: Ms
 
 

@@ -7,7 +7,7 @@ from hanse.core.engine.syncing import accept_batch
 from hanse.core.ledger.entry import CheckedEntry
 from hanse.core.ledger.feed import BodyState
 from hanse.core.model.ids import EntryId
-from hanse.core.store import projector
+from hanse.core.store import fold_table
 from hanse.core.store.engines import Store
 from hanse.core.store.projections import PROJECTIONS, FoldItem
 from hanse.core.store.tables import devices, erasures, profiles, projections
@@ -275,7 +275,7 @@ def test_a_rebuild_with_more_rows_than_memory_takes_is_the_same(filled, take, mo
             device.append("profile/1")
             take(*person.root_entries, *device.entries)
     before = read(filled, lambda reads: reads.projections.digest())
-    monkeypatch.setattr(projector, "FOLDED_ROWS_IN_MEMORY_MAX", 2)
+    monkeypatch.setattr(fold_table, "FOLDED_ROWS_IN_MEMORY_MAX", 2)
     filled.rebuild_projections()
     assert read(filled, lambda reads: reads.projections.digest()) == before
 
@@ -327,7 +327,16 @@ def test_a_new_version_of_a_projection_is_folded_anew_at_the_next_start(tmp_path
 def test_a_fold_is_commutative_and_idempotent(projection, author):
     laptop, phone = author.device(), author.device("phone")
     target = EntryId(bytes(32))
+    bodies = {
+        "listing/1": lambda feed: feed.listing(feed.key.hex(), listing=target),
+        "release/1": lambda feed: feed.release(target),
+        "price/1": lambda feed: feed.price(target),
+        "renew/1": lambda feed: feed.renewal([target]),
+        "follow/1": lambda feed: feed.follow(author.identity),
+    }
     for feed in (laptop, phone):
+        for kind, body in bodies.items():
+            feed.append(kind, body(feed), time_ms=START_MS + 1)
         feed.append("profile/1", time_ms=START_MS + 1)
         feed.erase([target], time_ms=START_MS + 2)
     items = [

@@ -1,4 +1,4 @@
-"""Projections: tables that are computed from the Ledger alone.
+"""What a Projection is: how Entries become the rows of one table.
 
 A Projection is a *join*: each of its rows is made of a set of Entries, one after
 the other, and which came first changes nothing.
@@ -9,20 +9,17 @@ the other, and which came first changes nothing.
   Entries alone when something changed what counts of them.
 * Only Entries that count and whose Body is here are ever folded.
 * New meaning is a new ``version``: everything is folded again at the next start.
-
-Later parts add theirs to ``PROJECTIONS``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from hanse.core.errors import RejectedEntry
-from hanse.core.ledger.kinds import Body, Erase1, Profile1, parse_body
-from hanse.core.store.tables import erasures, profiles
+from hanse.core.ledger.kinds import Body, parse_body
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -98,71 +95,13 @@ class Projection(Protocol):
         ...
 
 
-class Profiles:
-    """The newest ``profile/1`` of each Identity."""
-
-    name = "profiles"
-    version = 1
-    kinds = frozenset({"profile/1"})
-    table = profiles
-
-    def keys(self, item: FoldItem) -> Iterable[Key]:
-        """Name the Identity: it has one Profile."""
-        return ((item.identity,),)
-
-    def fold(self, key: Key, row: Values | None, item: FoldItem) -> Values | None:
-        """Newest wins."""
-        if row is not None and (row["time_ms"], row["author"], row["seq"]) >= item.order:
-            return row
-        body = item.body
-        if not isinstance(body, Profile1):
-            return row
-        return {
-            "identity": key[0],
-            "time_ms": item.time_ms,
-            "author": item.author,
-            "seq": item.seq,
-            "name": body.name,
-            "about": body.about,
-            "web": _list(body.web),
-            "contact": body.contact,
-            "sectors": _list(body.sectors),
-            "lang": body.lang,
-            "avatar": body.avatar,
-        }
+def is_newest(row: Values | None, item: FoldItem) -> bool:
+    """Say whether ``item`` is newer than the one whose values ``row`` holds."""
+    return row is None or (row["time_ms"], row["author"], row["seq"]) < item.order
 
 
-class Erasures:
-    """Which Bodies an Identity asked to drop; whether they are its own is looked at later."""
-
-    name = "erasures"
-    version = 1
-    kinds = frozenset({"erase/1"})
-    table = erasures
-
-    def keys(self, item: FoldItem) -> Iterable[Key]:
-        """Each target is a row."""
-        body = item.body
-        if not isinstance(body, Erase1):
-            return ()
-        return ((target, item.identity) for target in body.targets)
-
-    def fold(self, key: Key, row: Values | None, item: FoldItem) -> Values | None:
-        """Of several Entries that erase one the lowest id is named."""
-        by = row["by"] if row is not None else None
-        if isinstance(by, bytes) and by <= item.entry_id:
-            return row
-        target, identity = key
-        return {"target": target, "identity": identity, "by": item.entry_id}
-
-
-ERASURES: Final = Erasures()
-PROJECTIONS: Final[tuple[Projection, ...]] = (ERASURES, Profiles())
-
-assert len({projection.name for projection in PROJECTIONS}) == len(PROJECTIONS)
-
-
-def _list(texts: Iterable[str]) -> str:
+def write_list(texts: Iterable[str]) -> str:
+    """Write a list of texts as one column holds it."""
     return msgspec.json.encode(list(texts)).decode()
 
 

@@ -1,0 +1,91 @@
+"""Long work at a terminal: how far it is, in one line, and Ctrl-C that ends it cleanly.
+
+* The first Ctrl-C tells the work to leave at its next checkpoint; a second one does not
+  wait for that.
+* Nothing is shown with ``--json``.
+* While the person is asked something, Ctrl-C does what it always does.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from hanse.core.model.control import Control
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from hanse.app.desk import Desk
+
+_SHOWN_SECONDS: Final = 0.1  # between two lines; a change of stage is shown at once
+
+
+class Progress:
+    """What a person sees of one piece of long work, and the way to end it."""
+
+    def __init__(self, desk: Desk) -> None:
+        """Show nothing yet."""
+        self.control = Control(report=self._report)
+        self._desk = desk
+        self._stage = ""
+        self._next_at = 0.0
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._stage:
+            self._stage = ""
+            self._desk.console.progress("")
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Let the person be asked something in between."""
+        self.clear()
+        with _interrupts(signal.default_int_handler):
+            yield
+
+    def interrupted(self, _number: int, _frame: FrameType | None) -> None:
+        """Tell the work to end; the second time, end at once."""
+        if self.control.is_cancelled:
+            raise KeyboardInterrupt
+        self.control.cancel()
+
+    def _report(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self._desk.is_json or (stage == self._stage and now < self._next_at):
+            return
+        self._stage, self._next_at = stage, now + _SHOWN_SECONDS
+        if total > 1:
+            percent = min(100, 100 * done // total)
+            shown = self._desk.say("progress.percent", stage=stage, percent=percent)
+        else:
+            shown = self._desk.say("progress.stage", stage=stage)
+        self._desk.console.progress(shown)
+
+
+@contextmanager
+def long_work(desk: Desk) -> Iterator[Progress]:
+    """Show progress and take Ctrl-C as long as the block runs."""
+    progress = Progress(desk)
+    with _interrupts(progress.interrupted):
+        try:
+            yield progress
+        finally:
+            progress.clear()
+
+
+@contextmanager
+def _interrupts(handler: object) -> Iterator[None]:
+    """Let ``handler`` take Ctrl-C; only the main thread may say who does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, handler)  # type: ignore[arg-type] # as typeshed has it
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

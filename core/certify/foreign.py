@@ -1,0 +1,172 @@
+"""A Conversion in an interpreter the person named: his packages, our converter, our bounds.
+
+* The interpreter needs not know Hanse: ``foreign_main.py`` and the converter are single files.
+* Memory, CPU and written bytes are bounded by the child itself, the wall by us.
+* It converts and nothing else.
+
+What a converter does is not known here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from hanse.core.certify import frames
+from hanse.core.certify.child import Child, last_words, ran_out_of_memory
+from hanse.core.certify.made import checked_made, refusal_of_converter
+from hanse.core.limits import WORKER_ANSWER_SIZE_BYTES_MAX, WORKER_MESSAGE_CHARACTERS_MAX
+from hanse.core.model.artifact import Name
+from hanse.core.model.control import Cancelled
+from hanse.core.model.running import Usage, WorkerFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from hanse.core.model.artifact import Format, ModelFacts
+    from hanse.core.model.control import Control
+    from hanse.core.model.running import ConvertRequest, FailureKind, Made, Stage, WorkerLimits
+
+_CONVERTERS: Final = "hanse.core.artifacts.converters"
+_LOOK_SECONDS: Final = 0.1
+_SEND_SECONDS: Final = 5.0
+_END_SECONDS: Final = 1.0
+_READ_BYTES: Final = 64 * 1024
+
+
+class _Refused(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    code: Name
+    values: frames.Values
+
+
+class _Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The last line a converter prints: what it made, or why not."""
+
+    made: frames.MadeFiles | None = None
+    refused: _Refused | None = None
+
+
+_ANSWERS: Final = msgspec.json.Decoder(_Answer)
+
+
+class ForeignConverter:
+    """One Conversion by another interpreter; the child lives while ``convert`` runs."""
+
+    def __init__(self, python: Path, stage: Stage, limits: WorkerLimits) -> None:
+        """Keep what the child will be given; nothing is started yet."""
+        self._python = python
+        self._stage = stage
+        self._limits = limits
+        self._child: Child | None = None
+        self._killed = False
+        self._usage = Usage(cpu_ms=0, peak_rss_bytes=0, wall_ms=0)
+        self._said = bytearray()
+        self._is_too_long = False
+
+    def inspect(self, file: str, file_format: Format, control: Control) -> ModelFacts:  # noqa: ARG002
+        """Refuse: facts are read by our own interpreter only."""
+        raise WorkerFailed("protocol", "inspect", "this Worker only converts")
+
+    def convert(self, request: ConvertRequest, control: Control) -> Made:
+        """Convert one file of the stage into the scratch folder."""
+        scratch = self._stage.scratch
+        assert scratch is not None
+        package = files(_CONVERTERS)
+        names = {one.name for one in package.iterdir()}
+        file = f"{request.converter}.py"
+        if file not in names or request.converter.startswith("_"):
+            raise WorkerFailed("refused", "convert", f"no converter {request.converter}")
+        main = files("hanse.core.certify") / "foreign_main.py"
+        with as_file(package / file) as converter, as_file(main) as program:
+            asked = {
+                "source": str(self._stage.folder / request.source),
+                "target": str(scratch / request.target),
+                "options": dict(request.options),
+            }
+            limits = self._limits
+            bounds = (limits.memory_bytes, limits.cpu_seconds, limits.write_bytes)
+            command = (self._python, "-I", program, *bounds, converter)
+            self._run([str(one) for one in command], msgspec.json.encode(asked), scratch, control)
+        return self._made(scratch)
+
+    def close(self) -> Usage:
+        """Say what it took; the child ended with ``convert``."""
+        return self._usage
+
+    def kill(self) -> None:
+        """End it at once, from any thread."""
+        self._killed = True
+        if self._child is not None:
+            self._child.kill()
+
+    def _run(self, command: Sequence[str], request: bytes, scratch: Path, control: Control) -> None:
+        try:
+            child = self._child = Child(command, scratch)
+        except OSError as error:
+            detail = f"{command[0]}: {error.strerror}"
+            raise WorkerFailed("crash", "start", detail) from error
+        reader = threading.Thread(target=self._read, args=(child,), name="foreign", daemon=True)
+        reader.start()
+        is_late = False
+        try:
+            child.write(request, _SEND_SECONDS)
+            child.close_input()
+            deadline = time.monotonic() + self._limits.wall_seconds
+            while reader.is_alive() and not is_late:
+                child.note_memory()
+                before = time.monotonic()
+                control.checkpoint("convert", 0, 1)
+                deadline += time.monotonic() - before
+                reader.join(_LOOK_SECONDS)
+                is_late = time.monotonic() > deadline
+        except Cancelled:
+            child.kill()
+            raise
+        finally:
+            if is_late:
+                child.kill()
+            ending = child.end(_END_SECONDS)
+            reader.join(_END_SECONDS)
+            self._usage = ending.usage
+        if self._killed:
+            raise WorkerFailed("cancelled", "convert", "ended from outside")
+        if is_late:
+            seconds = f"{self._limits.wall_seconds:g}"
+            raise WorkerFailed("timeout", "convert", f"no answer within {seconds} s")
+        if self._is_too_long or child.flooded:
+            raise WorkerFailed("protocol", "convert", "it says too much")
+        if not self._said.strip():
+            is_limit = ending.is_limit or ran_out_of_memory(child.errors)
+            kind: FailureKind = "limit" if is_limit else "crash"
+            raise WorkerFailed(kind, "convert", last_words(ending, child.errors))
+
+    def _made(self, scratch: Path) -> Made:
+        last = bytes(self._said).strip().rpartition(b"\n")[2]
+        try:
+            answer = _ANSWERS.decode(last)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            detail = str(error)[:WORKER_MESSAGE_CHARACTERS_MAX]
+            raise WorkerFailed("protocol", "convert", detail) from error
+        if answer.refused is not None:
+            raise refusal_of_converter(answer.refused.code, answer.refused.values)
+        if answer.made is None:
+            raise WorkerFailed("protocol", "convert", "neither made nor refused")
+        made = checked_made(answer.made, scratch)
+        if isinstance(made, str):
+            raise WorkerFailed("protocol", "convert", made)
+        return made
+
+    def _read(self, child: Child) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while chunk := child.stdout.read1(_READ_BYTES):
+                if len(self._said) + len(chunk) > WORKER_ANSWER_SIZE_BYTES_MAX:
+                    self._is_too_long = True
+                    child.kill()
+                    return
+                self._said += chunk

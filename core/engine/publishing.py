@@ -1,0 +1,590 @@
+"""From a model file on disk to a signed Listing: the five steps of publishing.
+
+* Import, prepare, describe, confirm, sign: a Draft stands on disk after each of them,
+  so each can be left and resumed, and nothing is published twice.
+* What is confirmed is what is signed, byte for byte (``hanse.core.engine.signing``).
+* Before anything is signed every byte is on disk, the card too, and the sealed files
+  were opened once to see that the Content key opens them.
+* Entries, tables, the Draft's state and the announcement are one transaction.
+
+Which Draft may be published is ``hanse.core.market.listings``'s to say; how a model is
+inspected or converted is the runner's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from hanse.core.artifacts.importing import import_artifact
+from hanse.core.engine.accounts import PHRASE_CONFIRMED
+from hanse.core.engine.preparing import Preparation, prepare_model
+from hanse.core.engine.redraft import (
+    differs,
+    draft_of,
+    gives_in_the_clear,
+    next_release,
+    own_listing,
+    readable_tiers,
+)
+from hanse.core.engine.signing import PlannedEntry, Preview, show, sign
+from hanse.core.errors import Refused
+from hanse.core.ledger.codec import decode, encode
+from hanse.core.market.card_codec import encode_card, encode_draft, read_draft
+from hanse.core.market.completeness import Completeness, completeness
+from hanse.core.market.concepts import concepts
+from hanse.core.market.listings import (
+    Problem,
+    card_of,
+    cleaned,
+    listing_body,
+    may_supersede,
+    price_body,
+    release_body,
+    validate_draft,
+)
+from hanse.core.model.artifact import READABLE
+from hanse.core.model.ids import EntryId
+from hanse.core.model.listing import Draft, TierDraft
+from hanse.core.store.drafts import (
+    DRAFT_ID_SIZE_BYTES,
+    DraftPublished,
+    DraftRow,
+    DraftState,
+    DraftUnknown,
+)
+from hanse.core.store.objects import ManifestRow
+from hanse.core.trade.lineage import lineage_problems
+from hanse.core.trade.terms import DEFAULT_LICENCE, licence_problems, template, template_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from hanse.core.engine.content import Content
+    from hanse.core.engine.context import Context
+    from hanse.core.ledger.kinds import Body, Release1
+    from hanse.core.model.control import Control
+    from hanse.core.model.licence import Terms
+    from hanse.core.model.running import ModelRunner
+    from hanse.core.store.unit_of_work import Repositories
+
+STANDARD_TIER: Final = "standard"
+USUAL_CURRENCY: Final = "USD"
+_DRAFTS_SHOWN: Final = 200
+
+
+class PhraseUnconfirmed(Refused):
+    """Selling waits until the Recovery phrase was confirmed: losing it would lose the shop."""
+
+    code = "publish.phrase_unconfirmed"
+    text = "the recovery phrase was not confirmed yet"
+
+
+class DraftHasProblems(Refused):
+    """The Draft breaks rules; ``problems`` are all of them."""
+
+    code = "publish.problems"
+    text = "the draft has {count} problems"
+    fields = ("count",)
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        """Keep them all."""
+        super().__init__(count=len(problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class DraftView:
+    """A Draft as it stands: what was typed and found, what is wrong, what the seller is told."""
+
+    draft_id: bytes
+    state: DraftState
+    source: str | None
+    draft: Draft
+    problems: tuple[Problem, ...]
+    completeness: Completeness
+    level: int
+    updated_ms: int
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """Return the Problems that forbid publishing."""
+        return tuple(one for one in self.problems if not one.is_warning)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedView:
+    """What was put on the Ledger: ids, and the place of the last Entry."""
+
+    listing: bytes
+    release: bytes | None
+    price: bytes | None
+    artifact: bytes
+    author: bytes
+    seq: int
+    level: int
+    warnings: tuple[Problem, ...]
+
+
+class _Told(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One Problem as it is kept beside its Draft."""
+
+    code: str
+    field: str
+    values: dict[str, object]
+    is_warning: bool
+
+
+class Publishing:
+    """The seller's side up to "published"."""
+
+    def __init__(self, context: Context, content: Content, runner: ModelRunner) -> None:
+        """Bind the Account, its files, and what starts Workers."""
+        self._context = context
+        self._content = content
+        self._runner = runner
+
+    # --- Drafts ------------------------------------------------------------------------------
+
+    def begin(
+        self,
+        source: Path,
+        control: Control,
+        *,
+        listing: bytes | None = None,
+        preparation: Preparation | None = None,
+        name: str | None = None,
+    ) -> DraftView:
+        """Import ``source`` and prepare it; the same source again goes on with its Draft.
+
+        With ``listing`` the Draft is a new Release of that Listing of ours.
+        """
+        context = self._context
+        imported = import_artifact(source, self._content.pieces, control, name=name)
+        artifact = imported.manifest.artifact_id
+        with context.store.unit_of_work() as uow:
+            self._content.keep(uow, imported.manifest)
+            row = self._same(uow, source, artifact, listing)
+            if row is None:
+                draft = self._first_draft(uow, listing)
+                draft = msgspec.structs.replace(
+                    draft,
+                    artifact=artifact,
+                    size=imported.manifest.size,
+                    files=len(imported.manifest.files),
+                )
+                draft_id = context.chance.bytes(DRAFT_ID_SIZE_BYTES)
+                now_ms = context.clock.now_ms()
+                uow.drafts.put(
+                    DraftRow(
+                        draft=draft_id,
+                        state=DraftState.IMPORTED,
+                        data=_encode(draft, ()),
+                        created_ms=now_ms,
+                        updated_ms=now_ms,
+                        source=str(source.absolute()),
+                        artifact=artifact,
+                        listing=None if listing is None else EntryId(listing),
+                    )
+                )
+            else:
+                draft_id = row.draft
+            uow.commit()
+        try:
+            return self.prepare(draft_id, control, preparation)
+        except Refused:
+            if row is None:
+                self.drop(draft_id)  # a file that breaks a rule leaves no Draft behind
+            raise
+
+    def prepare(
+        self, draft_id: bytes, control: Control, preparation: Preparation | None = None
+    ) -> DraftView:
+        """Inspect and convert what a Draft imported; what was prepared before is left alone."""
+        context = self._context
+        with context.store.reads() as reads:
+            row = _row(reads, draft_id)
+        if row.state is not DraftState.IMPORTED and preparation is None:
+            return self.view(draft_id)
+        _refuse_published(row)
+        draft, _ = _decode(row.data)
+        source = draft.made_from or draft.artifact
+        assert source is not None
+        draft, manifest, told = prepare_model(
+            draft,
+            self._content.manifest(source),
+            self._content,
+            self._runner,
+            preparation or Preparation(),
+            control,
+        )
+        with context.store.unit_of_work() as uow:
+            self._content.keep(uow, manifest)
+            if source != manifest.artifact_id:
+                uow.objects.release_artifact(source)
+                uow.objects.drop_manifest(source)
+            uow.drafts.put(
+                replace(
+                    row,
+                    state=DraftState.PREPARED,
+                    data=_encode(draft, told),
+                    artifact=manifest.artifact_id,
+                    updated_ms=context.clock.now_ms(),
+                )
+            )
+            uow.commit()
+        return self.view(draft_id)
+
+    def edit(self, draft_id: bytes, change: Callable[[Draft], Draft]) -> DraftView:
+        """Keep what a person typed; also what is wrong is kept, and said."""
+        with self._context.store.unit_of_work() as uow:
+            row = _row(uow, draft_id)
+            _refuse_published(row)
+            draft, told = _decode(row.data)
+            draft = _without_answered(draft, change(draft))
+            uow.drafts.put(
+                replace(
+                    row,
+                    state=self._state(uow, row.state, draft),
+                    data=_encode(draft, told),
+                    updated_ms=self._context.clock.now_ms(),
+                )
+            )
+            uow.commit()
+        return self.view(draft_id)
+
+    def view(self, draft_id: bytes) -> DraftView:
+        """Return a Draft with everything that is wrong with it."""
+        with self._context.store.reads() as reads:
+            return self._view(reads, _row(reads, draft_id))
+
+    def drafts(self) -> tuple[DraftView, ...]:
+        """Return the Drafts that are not published, the last edited first."""
+        with self._context.store.reads() as reads:
+            rows = reads.drafts.page(limit=_DRAFTS_SHOWN)
+            open_rows = [row for row in rows if row.state is not DraftState.PUBLISHED]
+            return tuple(self._view(reads, row) for row in open_rows)
+
+    def drop(self, draft_id: bytes) -> None:
+        """Forget a Draft; its files are swept unless something else wants them."""
+        with self._context.store.unit_of_work() as uow:
+            row = _row(uow, draft_id)
+            _refuse_published(row)
+            uow.drafts.drop(draft_id)
+            artifact = row.artifact
+            if artifact is not None and not self._is_wanted(uow, artifact):
+                uow.objects.release_artifact(artifact)
+                for held in uow.objects.manifests_of(artifact):
+                    uow.objects.drop_manifest(artifact, held.sealed)
+            uow.commit()
+
+    # --- signing -----------------------------------------------------------------------------
+
+    def check_may_sell(self) -> None:
+        """Raise unless this Account is unlocked, may sign, and its phrase was confirmed."""
+        self._context.may_sign()
+        with self._context.store.reads() as reads:
+            if reads.meta.get(PHRASE_CONFIRMED) != "1":
+                raise PhraseUnconfirmed
+
+    def seal(self, draft_id: bytes, control: Control) -> None:
+        """Seal the model of a Draft that is not given in the clear; long for a large one."""
+        self.check_may_sell()
+        with self._context.store.reads() as reads:
+            draft, _ = _decode(_row(reads, draft_id).data)
+        if draft.artifact is not None and not gives_in_the_clear(draft):
+            self._content.seal(draft.artifact, control)
+
+    def preview(self, draft_id: bytes, control: Control) -> Preview:
+        """Return exactly what will be signed, or raise ``DraftHasProblems`` with all of them."""
+        self.check_may_sell()
+        view = self.view(draft_id)
+        with self._context.store.reads() as reads:
+            _refuse_published(_row(reads, draft_id))
+        if view.errors:
+            raise DraftHasProblems(view.errors)
+        self.seal(draft_id, control)
+        return show(self._context, self._plan(view.draft))
+
+    def publish(self, draft_id: bytes, preview: Preview) -> PublishedView:
+        """Sign what ``preview`` showed; the Entries are on disk when this returns."""
+        context = self._context
+        self.check_may_sell()
+        with context.store.unit_of_work() as uow:
+            row = _row(uow, draft_id)
+            _refuse_published(row)
+            draft, told = _decode(row.data)
+            assert draft.artifact is not None
+            made = sign(context, uow, preview)
+            ids = {entry.kind: entry.entry_id for entry in made}
+            listing = draft.listing or ids["listing/1"]
+            release = ids["release/1"]
+            uow.objects.put_manifest(self._held_for(uow, draft, release))
+            uow.drafts.advance(
+                draft_id, DraftState.PUBLISHED, context.clock.now_ms(), listing=EntryId(listing)
+            )
+            warnings = (
+                *_still_true(told, draft),
+                *(one for one in self._problems(uow, draft) if one.is_warning),
+            )
+            uow.commit()
+        return PublishedView(
+            listing=listing,
+            release=release,
+            price=ids.get("price/1"),
+            artifact=draft.artifact,
+            author=context.device,
+            seq=made[-1].seq,
+            level=level_of(draft),
+            warnings=warnings,
+        )
+
+    def _plan(self, draft: Draft) -> tuple[PlannedEntry, ...]:
+        """Say which Bodies a Draft comes to: Listing, Release, price, as far as they are new."""
+        assert draft.artifact is not None
+        context, vocabulary = self._context, concepts()
+        now_ms = context.clock.now_ms()
+        card = self._content.small.put(encode_card(card_of(draft)))
+        for tier in draft.tiers:
+            known = template_of(tier.terms)
+            self._content.small.put((tier.text if known is None else known.document).encode())
+        seal = None
+        if not gives_in_the_clear(draft):
+            with context.store.reads() as reads:
+                sealing = self._content.sealing(reads, draft.artifact)
+            assert sealing is not None
+            seal = sealing.seal
+        old = None
+        if draft.listing is not None:
+            with context.store.reads() as reads:
+                old = own_listing(reads, context.identity, draft.listing)
+
+        def make_listing(salt: bytes, _ids: Sequence[EntryId]) -> Body:
+            return listing_body(draft, salt, now_ms=now_ms, vocabulary=vocabulary)
+
+        def listing_of(ids: Sequence[EntryId]) -> bytes:
+            return draft.listing or ids[0]
+
+        def make_release(salt: bytes, ids: Sequence[EntryId]) -> Body:
+            return release_body(draft, salt, listing=listing_of(ids), card=card, seal=seal)
+
+        def make_price(salt: bytes, ids: Sequence[EntryId]) -> Body:
+            return price_body(draft, salt, listing=listing_of(ids))
+
+        def refs_listing(_ids: Sequence[EntryId]) -> Sequence[bytes]:
+            return () if draft.listing is None else (draft.listing,)
+
+        def refs_release(ids: Sequence[EntryId]) -> Sequence[bytes]:
+            before = () if draft.supersedes is None else (draft.supersedes,)
+            return (listing_of(ids), *before)
+
+        def refs_price(ids: Sequence[EntryId]) -> Sequence[bytes]:
+            return (listing_of(ids),)
+
+        plan = [PlannedEntry(make_release, refs_release)]
+        new_listing = listing_body(draft, bytes(16), now_ms=now_ms, vocabulary=vocabulary)
+        if old is None or differs(old.listing, new_listing):
+            plan.insert(0, PlannedEntry(make_listing, refs_listing))
+        new_price = price_body(draft, bytes(16), listing=draft.listing or bytes(32))
+        if old is None or old.price is None or differs(old.price, new_price):
+            plan.append(PlannedEntry(make_price, refs_price))
+        return tuple(plan)
+
+    # --- what is held ------------------------------------------------------------------------
+
+    def _same(
+        self, held: Repositories, source: Path, artifact: bytes, listing: bytes | None
+    ) -> DraftRow | None:
+        """Return the Draft that was begun with this very source and not published yet."""
+        for row in held.drafts.page(limit=_DRAFTS_SHOWN):
+            is_open = row.state is not DraftState.PUBLISHED and row.listing == listing
+            if is_open and row.source == str(source.absolute()):
+                draft, _ = _decode(row.data)
+                if artifact in {draft.artifact, draft.made_from}:
+                    return row
+        return None
+
+    def _first_draft(self, held: Repositories, listing: bytes | None) -> Draft:
+        """Return what a new Draft begins with: nothing, or the Listing as it stands."""
+        if listing is None:
+            terms = template(DEFAULT_LICENCE).terms
+            tier = TierDraft(name=STANDARD_TIER, terms=terms)
+            return Draft(currency=self._usual_currency(held), tiers=(tier,))
+        found = own_listing(held, self._context.identity, listing)
+        return next_release(draft_of(found, self._content), found.release_id)
+
+    def _usual_currency(self, held: Repositories) -> str:
+        """Return the currency this Identity priced in last, USD when it never did."""
+        for row in held.listings.of_identity(self._context.identity, limit=1):
+            for price in row.prices:
+                return price.amount.currency
+        return USUAL_CURRENCY
+
+    def _state(self, held: Repositories, state: DraftState, draft: Draft) -> DraftState:
+        """Return how far a Draft has come that was just edited."""
+        if state is DraftState.IMPORTED:
+            return state
+        has_errors = any(not one.is_warning for one in self._problems(held, draft))
+        return DraftState.PREPARED if has_errors else DraftState.DRAFTED
+
+    def _is_wanted(self, held: Repositories, artifact: bytes) -> bool:
+        """Say whether another Draft or a Release of ours needs the files of an Artifact."""
+        if held.drafts.of_artifact(artifact):
+            return True
+        own = self._context.identity
+        return any(use.identity == own for use in held.listings.by_artifact(artifact))
+
+    def _held_for(self, held: Repositories, draft: Draft, release: bytes) -> ManifestRow:
+        """Return the row that says how the files of a Release are held."""
+        assert draft.artifact is not None
+        now_ms = self._context.clock.now_ms()
+        if gives_in_the_clear(draft):
+            return ManifestRow(draft.artifact, now_ms, release=EntryId(release))
+        sealing = self._content.sealing(held, draft.artifact)
+        assert sealing is not None
+        seal = sealing.seal
+        sealed = seal.manifests[1]
+        return ManifestRow(draft.artifact, now_ms, sealed, seal.salt, seal.epoch, EntryId(release))
+
+    def _view(self, held: Repositories, row: DraftRow) -> DraftView:
+        draft, told = _decode(row.data)
+        return DraftView(
+            draft_id=row.draft,
+            state=row.state,
+            source=row.source,
+            draft=draft,
+            problems=(*self._problems(held, draft), *_still_true(told, draft)),
+            completeness=completeness(cleaned(draft, concepts())),
+            level=level_of(draft),
+            updated_ms=row.updated_ms,
+        )
+
+    def _problems(self, held: Repositories, draft: Draft) -> tuple[Problem, ...]:
+        """Collect every Problem: of the Draft alone, its licences, and what others published."""
+        now_ms = self._context.clock.now_ms()
+        return (
+            *validate_draft(draft, now_ms=now_ms, vocabulary=concepts()),
+            *licence_problems(draft),
+            *self._lineage_problems(held, draft),
+            *self._published_before(held, draft),
+            *self._against_before(held, draft),
+        )
+
+    def _lineage_problems(self, held: Repositories, draft: Draft) -> tuple[Problem, ...]:
+        """Hold the licences against those of the base models that are Releases held here."""
+        known: dict[bytes, tuple[Terms, ...]] = {}
+        own = set()
+        for base in draft.base:
+            release = held.listings.release(EntryId(base))
+            if release is None:
+                continue
+            if release.identity == self._context.identity:
+                own.add(base)
+            known[base] = tuple(tier.terms for tier in readable_tiers(release))
+        return lineage_problems(draft, known=known, own=frozenset(own))
+
+    def _against_before(self, held: Repositories, draft: Draft) -> list[Problem]:
+        """Say what forbids this Draft to follow what is published of its Listing."""
+        if draft.listing is None:
+            return []
+        found = own_listing(held, self._context.identity, draft.listing)
+        problems = []
+        if found.listing.state == "withdrawn":
+            title = found.listing.title
+            problems.append(Problem("listing.withdrawn", "listing", {"title": title}))
+        if found.release is not None and draft.artifact is not None:
+            new = replace_release(found.release, draft)
+            problems += may_supersede(found.release, new)
+        return problems
+
+    def _published_before(self, held: Repositories, draft: Draft) -> list[Problem]:
+        """Say whose an Artifact is that is offered already, unless it is named as a base."""
+        if draft.artifact is None or draft.listing is not None:
+            return []
+        for use in held.listings.by_artifact(draft.artifact):
+            if use.release in draft.base:
+                continue
+            row = held.listings.get(use.listing)
+            title = "" if row is None else row.title
+            values: dict[str, object] = {"title": title, "listing": use.listing}
+            if use.identity == self._context.identity:
+                return [Problem("listing.published_by_you", "artifact", values)]
+            profile = held.projections.profile(use.identity)
+            seller = "" if profile is None else profile.name
+            values = {
+                "title": title,
+                "release": use.release,
+                "seller": seller,
+                "identity": use.identity,
+            }
+            return [Problem("listing.published_by_other", "artifact", values)]
+        return []
+
+
+def level_of(draft: Draft) -> int:
+    """Return what was reached on this machine: 1 for files that were read and are sound."""
+    is_read = bool(draft.facts) and all(facts.format in READABLE for facts in draft.facts)
+    has_failed = draft.parity is not None and draft.parity.verdict == "fail"
+    return 1 if is_read and not has_failed else 0
+
+
+def replace_release(old: Release1, draft: Draft) -> Release1:
+    """Return ``old`` with what a rule about two Releases compares: version and Artifact."""
+    return msgspec.structs.replace(
+        old, version=draft.version.strip() or old.version, artifact=draft.artifact or old.artifact
+    )
+
+
+def _without_answered(before: Draft, after: Draft) -> Draft:
+    """Forget that a field was guessed once a person gave it another value."""
+    guessed = tuple(
+        name for name in after.guessed if _value_at(before, name) == _value_at(after, name)
+    )
+    return msgspec.structs.replace(after, guessed=guessed)
+
+
+def _value_at(draft: Draft, path: str) -> object:
+    value: object = draft
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _still_true(told: Sequence[Problem], draft: Draft) -> tuple[Problem, ...]:
+    """Leave out suggestions that a person answered."""
+    return tuple(one for one in told if one.code != "facts.suggested" or one.field in draft.guessed)
+
+
+def _row(held: Repositories, draft_id: bytes) -> DraftRow:
+    row = held.drafts.get(draft_id)
+    if row is None:
+        raise DraftUnknown(draft=draft_id)
+    return row
+
+
+def _refuse_published(row: DraftRow) -> None:
+    if row.state is DraftState.PUBLISHED:
+        raise DraftPublished(draft=row.draft, listing=row.listing)
+
+
+def _encode(draft: Draft, told: Sequence[Problem]) -> bytes:
+    problems = [[one.code, one.field, _plain(one.values), one.is_warning] for one in told]
+    return encode([encode_draft(draft), problems])
+
+
+def _plain(values: Mapping[str, object]) -> dict[str, object]:
+    """Write what the codec does not know, such as a path, as text."""
+    known = (int, str, bytes, list, tuple, type(None))
+    return {
+        name: value if isinstance(value, known) else str(value) for name, value in values.items()
+    }
+
+
+def _decode(raw: bytes) -> tuple[Draft, tuple[Problem, ...]]:
+    draft, told = decode(raw, tuple[bytes, list[_Told]])
+    return read_draft(draft), tuple(
+        Problem(one.code, one.field, one.values, one.is_warning) for one in told
+    )

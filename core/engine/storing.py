@@ -1,0 +1,180 @@
+"""What the models of this folder take on the disk: counted, swept, checked and healed.
+
+* Own files are never dropped by a quota; the quota is for what is held for others.
+* A sweep removes files that no row wants, once they are old enough to be nobody's work
+  in hand.
+* Healing hashes everything again, makes damaged Pieces from the other form of the same
+  file, and says which are lost: those have to be fetched from somebody else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from hanse.core.artifacts.healing import Healed, reseal_pieces
+from hanse.core.artifacts.manifest import read_manifest, read_sealed_manifest
+from hanse.core.errors import WrongUse
+from hanse.core.limits import (
+    OTHERS_CONTENT_BYTES_MAX,
+    QUOTA_BYTES_MAX,
+    UNWANTED_OBJECT_MS_MIN,
+)
+from hanse.core.store.objects import Whose
+
+if TYPE_CHECKING:
+    from hanse.core.artifacts.manifest import Manifest
+    from hanse.core.artifacts.pieces import Swept
+    from hanse.core.engine.content import Content
+    from hanse.core.engine.context import Context
+    from hanse.core.model.control import Control
+    from hanse.core.store.objects import ManifestRow
+    from hanse.core.store.unit_of_work import UnitOfWork
+
+_QUOTA_NAME: Final = "quota_bytes"
+
+
+class BadQuota(WrongUse):
+    """A quota is no size this program could keep to."""
+
+    code = "storage.bad_quota"
+    text = "a quota has 0 to {most_bytes} bytes, not {found_bytes}"
+    fields = ("found_bytes", "most_bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class StorageView:
+    """What is on the disk: by whose it is, what is in the making, what is free."""
+
+    by_whose: dict[str, int]
+    objects: int
+    object_bytes: int
+    layer_bytes: int
+    part_bytes: int
+    free_bytes: int
+    quota_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class HealedArtifact:
+    """What was found wrong with one Artifact; ``missing`` names files that are not held."""
+
+    artifact: bytes
+    healed: int
+    lost: int
+    missing: tuple[str, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Say whether nothing has to be fetched."""
+        return not self.lost and not self.missing
+
+
+class Storing:
+    """The content store of one Account, looked after."""
+
+    def __init__(self, context: Context, content: Content) -> None:
+        """Bind the Account and its files."""
+        self._context = context
+        self._content = content
+
+    def view(self) -> StorageView:
+        """Count everything."""
+        with self._context.store.reads() as reads:
+            by_whose = {whose.value: size for whose, size in reads.objects.usage().items()}
+        usage = self._content.pieces.usage()
+        return StorageView(
+            by_whose=by_whose,
+            objects=usage.objects,
+            object_bytes=usage.object_bytes,
+            layer_bytes=usage.layer_bytes,
+            part_bytes=usage.part_bytes,
+            free_bytes=self._content.pieces.free_bytes(),
+            quota_bytes=self.quota(),
+        )
+
+    def quota(self) -> int:
+        """Return how many bytes may be held for others."""
+        with self._context.store.reads() as reads:
+            kept = reads.meta.get(_QUOTA_NAME)
+        return OTHERS_CONTENT_BYTES_MAX if kept is None else int(kept)
+
+    def set_quota(self, size_bytes: int) -> None:
+        """Set it; what is too much is dropped, the one seeded longest ago first."""
+        if not 0 <= size_bytes <= QUOTA_BYTES_MAX:
+            raise BadQuota(found_bytes=size_bytes, most_bytes=QUOTA_BYTES_MAX)
+        with self._context.store.unit_of_work() as uow:
+            uow.meta.put(_QUOTA_NAME, str(size_bytes))
+            self._keep_quota(uow, size_bytes)
+            uow.commit()
+
+    def _keep_quota(self, uow: UnitOfWork, most_bytes: int) -> None:
+        while uow.objects.usage()[Whose.OTHERS] > most_bytes:
+            name = uow.objects.evictable(limit=1)
+            if not name:
+                return
+            uow.objects.evict(name[0])
+
+    def sweep(self) -> Swept:
+        """Remove what nothing wants: after a dropped Draft, an eviction, an abandoned import."""
+        with self._context.store.reads() as reads:
+            wanted = set(reads.objects.wanted())
+        return self._content.pieces.sweep(
+            lambda root, size: (root, size) in wanted,
+            self._context.clock.now_ms(),
+            UNWANTED_OBJECT_MS_MIN,
+        )
+
+    def heal(self, control: Control) -> tuple[HealedArtifact, ...]:
+        """Check every Artifact held and make damaged Pieces again where that is possible."""
+        context = self._context
+        with context.store.reads() as reads:
+            rows = list(reads.objects.all_manifests())
+            seeds = context.all_seeds(reads) if context.keys is not None else {}
+        sealed = {row.artifact for row in rows if row.sealed is not None}
+        found = []
+        for row in rows:
+            if row.sealed is None and row.artifact in sealed:
+                continue  # looked at together with its ciphertext
+            manifest = self._manifest(row.artifact)
+            if manifest is None:
+                found.append(HealedArtifact(row.artifact, 0, 0, (row.artifact.hex(),)))
+                continue
+            if row.sealed is None:
+                found.append(self._check_plain(manifest, control))
+                continue
+            key = None
+            if row.key_epoch in seeds and row.salt is not None:
+                key = seeds[row.key_epoch].content_key(row.salt)
+            found.append(self._heal_sealed(manifest, row, key, control))
+        return tuple(found)
+
+    def _manifest(self, artifact: bytes) -> Manifest | None:
+        raw = self._content.small.get(artifact)
+        return None if raw is None else read_manifest(raw)
+
+    def _check_plain(self, manifest: Manifest, control: Control) -> HealedArtifact:
+        pieces = self._content.pieces
+        lost, missing = 0, []
+        for file in manifest.files:
+            if not pieces.has(file.root, file.size):
+                missing.append(file.path)
+            else:
+                lost += len(pieces.verify(file.root, file.size, control))
+        return HealedArtifact(manifest.artifact_id, 0, lost, tuple(missing))
+
+    def _heal_sealed(
+        self, manifest: Manifest, row: ManifestRow, key: bytes | None, control: Control
+    ) -> HealedArtifact:
+        assert row.sealed is not None
+        raw = self._content.small.get(row.sealed)
+        if raw is None:
+            return HealedArtifact(row.artifact, 0, 0, (row.sealed.hex(),))
+        sealed = read_sealed_manifest(raw, manifest)
+        healed: Healed = reseal_pieces(manifest, sealed, key, self._content.pieces, control)
+        return HealedArtifact(
+            row.artifact,
+            len(healed.healed_plain) + len(healed.healed_sealed),
+            len(healed.lost_plain) + len(healed.lost_sealed),
+            (),
+        )

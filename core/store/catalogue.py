@@ -1,0 +1,200 @@
+"""What stands in the catalogue of one Listing: a pure function of its Projection rows.
+
+* In the catalogue is every Listing that was opened, was not withdrawn, has a full
+  Release and a price, all by its own Identity.  What is paused or has expired is in it
+  too: whether that is shown is asked with the clock.
+* The newest full Release is shown, and its own price before the Listing's.
+* The level is 0 and the scores are missing until Certificates and Reviews are counted.
+
+Which rows those are, and that the tables follow, is ``hanse.core.store.cataloguing``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from hanse.core.ledger.codec import decode_any
+from hanse.core.market.facets import (
+    Facet,
+    asked_minor,
+    frameworks,
+    price_band,
+    price_micro,
+    size_band,
+    tier_facts,
+)
+from hanse.core.market.search import SearchDoc, facet_token
+from hanse.core.store.projections import NO_RELEASE, read_list, write_list
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from hanse.core.store.feed_rows import AnyRow
+
+CATALOGUE_VERSION: Final = 1  # another one makes the catalogue again at the next start
+
+STATE_WITHDRAWN: Final = "withdrawn"
+EDITION_FULL: Final = "full"
+MODE_ON_REQUEST: Final = "rfq"
+_LEVEL_NONE: Final = 0
+
+
+class SearchIndex(Protocol):
+    """What finds Listings by words; told of every change in the transaction that makes it."""
+
+    def put(self, n: int, doc: SearchDoc, old_doc: SearchDoc | None) -> None:
+        """Index ``doc`` under ``n``, in place of ``old_doc`` if that stands there."""
+        ...
+
+    def remove(self, n: int, old_doc: SearchDoc) -> None:
+        """Forget ``n``, which stands there as ``old_doc``."""
+        ...
+
+    def rebuild(self, docs: Iterable[tuple[int, SearchDoc]]) -> None:
+        """Begin anew with ``docs``, in the order of their numbers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The rows of one opened Listing: its own, and its Identity's Releases, prices, renewal.
+
+    The Releases are in version order.
+    """
+
+    listing: AnyRow
+    releases: Sequence[AnyRow]
+    prices: Sequence[AnyRow]
+    renewal: AnyRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueEntry:
+    """One Listing in the catalogue: its columns but ``n``, its words, its values by facet."""
+
+    values: Mapping[str, object]
+    doc: SearchDoc
+    facets: tuple[tuple[Facet, str], ...]
+
+
+def valid_until_ms(listing: AnyRow, renewal: AnyRow | None) -> int:
+    """Return until when a Listing holds: a renewal newer than its newest Entry says so."""
+    is_renewed = renewal is not None and (renewal.time_ms, renewal.author, renewal.seq) > (
+        listing.time_ms,
+        listing.author,
+        listing.seq,
+    )
+    return cast(
+        "int", renewal.until_ms if renewal is not None and is_renewed else listing.valid_until_ms
+    )
+
+
+def price_of(release: bytes, prices: Iterable[AnyRow]) -> AnyRow | None:
+    """Return the price of a Release: its own, or else the Listing's."""
+    by_release = {bytes(price.release): price for price in prices}
+    return by_release.get(release) or by_release.get(NO_RELEASE)
+
+
+def catalogue_entry(sources: Sources) -> CatalogueEntry | None:
+    """Return what the catalogue says of a Listing, ``None`` when it is not in it."""
+    listing = sources.listing
+    full = [release for release in sources.releases if release.edition == EDITION_FULL]
+    if not listing.opened or listing.state == STATE_WITHDRAWN or not full:
+        return None
+    release = full[-1]
+    price = price_of(release.release, sources.prices)
+    if price is None:
+        return None
+    params = cast("dict[str, object]", decode_any(price.params))
+    asked = asked_minor(price.mode, price.amount, (price.floor, price.ceil), params)
+    tiers = tier_facts(cast("list[dict[str, object]]", decode_any(release.tiers)), asked)
+    amount = None if price.mode == MODE_ON_REQUEST else tiers.lowest_minor
+    formats = read_list(release.formats)
+    named = frameworks(read_list(listing.concepts), formats)
+    values: dict[str, object] = {
+        "listing": listing.listing,
+        "identity": listing.identity,
+        "release": release.release,
+        "price": price.price,
+        "artifact": release.artifact,
+        "version": release.version,
+        "state": listing.state,
+        "lang": listing.lang,
+        "task": listing.task,
+        "sectors": listing.sectors,
+        "tags": listing.tags,
+        "title": listing.title,
+        "formats": release.formats,
+        "frameworks": write_list(named),
+        "licence": tiers.licence,
+        "rights": write_list(tiers.rights),
+        "trials": listing.trials,
+        "mode": price.mode,
+        "price_minor": amount,
+        "currency": price.currency,
+        "exponent": price.exponent,
+        "price_micro": None if amount is None else price_micro(amount, price.exponent),
+        "price_band": price_band(amount, price.currency, price.exponent),
+        "size": release.size,
+        "size_band": size_band(release.size),
+        "level": _LEVEL_NONE,
+        "score_milli": None,
+        "reviews": None,
+        "published_ms": listing.created_ms,
+        # Not the renewal: that it still holds is no news.
+        "updated_ms": max(
+            listing.time_ms,
+            *(it.time_ms for it in sources.releases),
+            *(it.time_ms for it in sources.prices),
+        ),
+        "valid_until_ms": valid_until_ms(listing, sources.renewal),
+        "releases": len(sources.releases),
+        "trial_editions": len(sources.releases) - len(full),
+    }
+    facets = _facets(values)
+    return CatalogueEntry(values, _doc(listing, facets), facets)
+
+
+def _facets(values: Mapping[str, object]) -> tuple[tuple[Facet, str], ...]:
+    """Return each value of each facet once, in lower case: so the index compares them too."""
+    found: dict[tuple[Facet, str], None] = {}
+
+    def add(facet: Facet, texts: Iterable[str]) -> None:
+        found.update(((facet, text.casefold()), None) for text in texts)
+
+    def column(name: str) -> str:
+        return cast("str", values[name])
+
+    add("task", [column("task")])
+    add("sector", read_list(column("sectors")))
+    add("format", read_list(column("formats")))
+    add("framework", read_list(column("frameworks")))
+    add("licence", [] if values["licence"] is None else [column("licence")])
+    add("right", read_list(column("rights")))
+    add("trial", read_list(column("trials")))
+    add("level", [str(values["level"])])
+    add("lang", [column("lang").partition("-")[0]])
+    add("state", [column("state")])
+    add("price_band", [column("price_band")])
+    add("size_band", [column("size_band")])
+    return tuple(found)
+
+
+_CONCEPT_FACETS: Final = frozenset({"task", "sector", "format", "framework"})
+
+
+def _doc(listing: AnyRow, facets: tuple[tuple[Facet, str], ...]) -> SearchDoc:
+    ids = [
+        *read_list(listing.concepts),
+        *(f"{facet}.{value}" for facet, value in facets if facet in _CONCEPT_FACETS),
+    ]
+    words = [facet_token(facet, value) for facet, value in facets]
+    return SearchDoc(
+        title=listing.title,
+        tags=", ".join(read_list(listing.tags)),
+        text="\n".join(part for part in (listing.summary, listing.text) if part),
+        # What has a space in it is the id of no Concept.
+        stems_source=" ".join(dict.fromkeys(it for it in ids if " " not in it)),
+        facets=" ".join([*words, facet_token("identity", listing.identity.hex())]),
+    )

@@ -1,0 +1,179 @@
+"""A query as the tables are asked: a match of words and tokens, and conditions on the row.
+
+* What the index can say (words, values of facets, sellers) is asked of it; a range is asked
+  of it as bands and then exactly of the row.
+* Conditions never make SQLite choose another index than that of the order.
+
+How hits are sorted, counted and shown is ``hanse.core.store.catalogue_search``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from sqlalchemy import UnaryExpression, bindparam, select
+from sqlalchemy.sql import operators
+
+from hanse.core.limits import MONEY_AMOUNT_MAX
+from hanse.core.market.facets import Facet, price_band, size_band
+from hanse.core.market.search import Bridge, Word, facet_token, parse_search
+from hanse.core.store.catalogue_order import between
+from hanse.core.store.search import FTS_SELF, catalogue_fts, match_of
+from hanse.core.store.tables import catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sqlalchemy import ColumnElement, Select
+
+    from hanse.core.market.catalogue_query import CatalogueQuery
+    from hanse.core.market.search import Term
+
+T = TypeVar("T")
+
+STATE_OPEN: Final = "open"
+
+_LEVELS: Final = range(5)
+_MICRO_DIGITS: Final = 6
+_MAGNITUDES: Final = 19  # powers of ten that a 64-bit number can have
+_WIDE_LETTERS: Final = 2  # a beginning this short is found too often to tell hits apart
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A query as the tables are asked: words and tokens, and what the row must meet."""
+
+    match: str | None
+    conditions: tuple[ColumnElement[bool], ...]
+    terms: tuple[Term, ...]
+    is_plain: bool  # nothing is asked for but what is open and holds
+    is_cut: bool
+
+    @property
+    def is_wide(self) -> bool:
+        """Say whether a word is a beginning so short that it tells no hit from another."""
+        return any(_is_wide(term) for term in self.terms)
+
+
+def plan_of(query: CatalogueQuery, sellers: Iterable[bytes] | None, now_ms: int) -> Plan:
+    """Plan ``query``; ``sellers``, where given, are the only ones whose Listings count."""
+    search = parse_search(query.text, is_typing=query.is_typing)
+    groups = list(_token_groups(query))
+    if sellers is not None:
+        groups.append([facet_token("identity", seller.hex()) for seller in sellers])
+    conditions = list(_conditions(query))
+    is_plain = not (search.terms or groups or conditions)
+    is_plain = is_plain and not (query.with_paused or query.with_expired)
+    if not query.with_paused:
+        conditions.append(_aside(catalogue.c.state) == STATE_OPEN)
+    if not query.with_expired:
+        conditions.append(_aside(catalogue.c.valid_until_ms) > now_ms)
+    return Plan(
+        match=match_of(search.terms, groups),
+        conditions=tuple(conditions),
+        terms=search.terms,
+        is_plain=is_plain,
+        is_cut=search.is_cut,
+    )
+
+
+def number_in(plan: Plan) -> ColumnElement[int]:
+    """Return where the numbers come from: the index, or without a match the rows."""
+    return catalogue.c.n if plan.match is None else catalogue_fts.c.rowid
+
+
+def newest(plan: Plan, *values: ColumnElement[int]) -> Select[*tuple[int, ...]]:
+    """Select what the index finds, the newest first, whatever else its rows must meet."""
+    if plan.match is None:
+        return select(*values).select_from(catalogue).order_by(catalogue.c.n.desc())
+    return (
+        select(*values)
+        .select_from(catalogue_fts)
+        .where(matches(plan.match))
+        .order_by(catalogue_fts.c.rowid.desc())
+    )
+
+
+def hits_of(plan: Plan, *values: ColumnElement[int]) -> Select[*tuple[int, ...]]:
+    """Select the hits, the newest first: row after row, nothing is sorted for it."""
+    statement = newest(plan, *values)
+    if plan.match is not None:
+        statement = statement.join(catalogue, catalogue.c.n == catalogue_fts.c.rowid)
+    return statement.where(*plan.conditions)
+
+
+def probe(plan: Plan) -> tuple[ColumnElement[bool], ...]:
+    """Say that a row is a hit of the words, to be asked row by row."""
+    if plan.match is None:
+        return ()
+    here = select(catalogue_fts.c.rowid).where(
+        matches(plan.match), catalogue_fts.c.rowid == catalogue.c.n
+    )
+    return (here.correlate(catalogue).exists(),)
+
+
+def matches(match: str) -> ColumnElement[bool]:
+    """Say that a row of the index is a hit of ``match``."""
+    return FTS_SELF.bool_op("MATCH")(bindparam("match", match))
+
+
+def _conditions(query: CatalogueQuery) -> Iterator[ColumnElement[bool]]:
+    """Say what of a row must be met beside its tokens; no index is chosen for it."""
+    if query.currency is not None:
+        yield _aside(catalogue.c.currency) == query.currency
+    yield from between(
+        _aside(catalogue.c.price_micro), query.price_min_micro, query.price_max_micro
+    )
+    yield from between(_aside(catalogue.c.size), query.size_min, query.size_max)
+    yield from between(_aside(catalogue.c.score_milli), query.score_min_milli, None)
+
+
+def _aside(column: ColumnElement[T]) -> ColumnElement[T]:
+    """Keep SQLite from choosing an index of ``column``: the order's index is the one to walk."""
+    return UnaryExpression(column, operator=operators.custom_op("+"), type_=column.type)
+
+
+def _token_groups(query: CatalogueQuery) -> Iterator[list[str]]:
+    """Give the facet tokens of each filter; a hit has one of each group."""
+    chosen: tuple[tuple[Facet, Sequence[str]], ...] = (
+        ("sector", query.sectors),
+        ("task", query.tasks),
+        ("format", query.formats),
+        ("framework", query.frameworks),
+        ("licence", query.licences),
+        ("trial", query.trials),
+        ("lang", query.langs),
+        *(("right", (right,)) for right in query.rights),
+    )
+    for facet, values in chosen:
+        if values:
+            yield [facet_token(facet, value) for value in values]
+    if query.level_min:
+        yield [facet_token("level", str(level)) for level in _LEVELS if level >= query.level_min]
+    if query.currency is not None and (query.price_min_micro or query.price_max_micro is not None):
+        currency = query.currency
+        found = _magnitudes(query.price_min_micro, query.price_max_micro)
+        bands = {price_band(micro, currency, _MICRO_DIGITS) for micro in found}
+        yield [facet_token("price_band", band) for band in sorted(bands)]
+    if query.size_min or query.size_max is not None:
+        bands = {size_band(size) for size in _magnitudes(query.size_min, query.size_max)}
+        yield [facet_token("size_band", band) for band in sorted(bands)]
+    if query.identity is not None:
+        yield [facet_token("identity", query.identity.hex())]
+
+
+def _magnitudes(least: int | None, most: int | None) -> Iterator[int]:
+    """Give a number of every band that the range touches: bands begin at powers of ten."""
+    low = least or 0
+    high = MONEY_AMOUNT_MAX if most is None else most
+    yield low
+    # What is less than a millionth is kept as none, and yet it is not free.
+    yield max(low, 1)
+    yield from (10**power for power in range(_MAGNITUDES) if low < 10**power <= high)
+
+
+def _is_wide(term: Term) -> bool:
+    if isinstance(term, Bridge):
+        return any(_is_wide(word) for word in term.words)
+    return isinstance(term, Word) and term.is_typed and len(term.text) <= _WIDE_LETTERS
