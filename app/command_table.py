@@ -71,6 +71,17 @@ class Command:
 
 REASONS: Final = ("lost", "stolen", "sold", "other")
 SHELLS: Final = ("bash", "zsh", "fish")
+SORTS: Final = (
+    "relevance",
+    "newest",
+    "price-up",
+    "price-down",
+    "size-up",
+    "size-down",
+    "level",
+    "rating",
+)
+VOCABULARIES: Final = ("sectors", "tasks", "licences", "currencies", "formats")
 
 GLOBAL_OPTIONS: Final = (
     Parameter("--json", Kind.FLAG, "option.json"),
@@ -100,6 +111,49 @@ _FILE_IN = Parameter(
 _ENTRY = Parameter("entry", Kind.TEXT, "argument.entry", "metavar.entry", is_required=True)
 _BACKUP = Parameter(
     "file", Kind.FILE, "argument.backup", "metavar.file", is_required=True, passed_as="path"
+)
+
+_LISTING = Parameter("listing", Kind.TEXT, "argument.listing", "metavar.listing", is_required=True)
+_DRAFT = Parameter("draft", Kind.TEXT, "argument.draft", "metavar.draft", is_required=True)
+_LISTING_WORDS = (
+    Parameter("--name", Kind.TEXT, "option.listing_name", "metavar.name"),
+    Parameter("--description", Kind.TEXT, "option.description", "metavar.text"),
+    Parameter("--text-file", Kind.FILE, "option.text_file", "metavar.file"),
+    Parameter("--price", Kind.TEXT, "option.price", "metavar.amount"),
+    Parameter("--price-term", Kind.TEXT, "option.price_term", "metavar.term", is_many=True),
+    Parameter("--currency", Kind.TEXT, "option.currency", "metavar.currency"),
+    Parameter("--sector", Kind.TEXT, "option.listing_sector", "metavar.sector", is_many=True),
+    Parameter("--task", Kind.TEXT, "option.task", "metavar.task"),
+    Parameter("--tag", Kind.TEXT, "option.tag", "metavar.text", is_many=True),
+    Parameter("--language", Kind.TEXT, "option.listing_language", "metavar.lang"),
+    Parameter("--valid-until", Kind.TEXT, "option.valid_until", "metavar.date"),
+    Parameter("--capacity", Kind.NUMBER, "option.capacity", "metavar.number"),
+)
+_RELEASE_WORDS = (
+    Parameter(
+        "--release-version",
+        Kind.TEXT,
+        "option.release_version",
+        "metavar.version",
+        passed_as="version",
+    ),
+    Parameter("--notes", Kind.TEXT, "option.notes", "metavar.text"),
+    Parameter("--licence", Kind.TEXT, "option.licence", "metavar.licence"),
+    Parameter("--licence-file", Kind.FILE, "option.licence_file", "metavar.file"),
+    Parameter("--right", Kind.TEXT, "option.right", "metavar.right", is_many=True),
+    Parameter("--spdx", Kind.TEXT, "option.spdx", "metavar.spdx"),
+    Parameter("--tier", Kind.TEXT, "option.tier", "metavar.tier", is_many=True),
+    Parameter("--base", Kind.TEXT, "option.base", "metavar.base", is_many=True),
+    Parameter("--original", Kind.FLAG, "option.original"),
+    Parameter("--trial", Kind.TEXT, "option.trial", "metavar.trial", is_many=True),
+    Parameter("--card", Kind.FILE, "option.card", "metavar.file"),
+)
+_CONVERSION = (
+    Parameter("--samples", Kind.FILE, "option.samples", "metavar.file"),
+    Parameter("--python", Kind.FILE, "option.python", "metavar.file"),
+    Parameter("--trust", Kind.TEXT, "option.trust", "metavar.type", is_many=True),
+    Parameter("--as-is", Kind.FLAG, "option.as_is"),
+    Parameter("--draft-only", Kind.FLAG, "option.draft_only"),
 )
 
 COMMANDS: Final = (
@@ -228,6 +282,148 @@ COMMANDS: Final = (
         ),
     ),
     Command(("ledger", "proof"), "ledger:proof", (_ENTRY, _FILE_OUT)),
+    Command(
+        ("listing", "publish"),
+        "listing:publish",
+        (
+            Parameter("path", Kind.FILE, "argument.model", "metavar.path", is_required=True),
+            *_LISTING_WORDS,
+            *_RELEASE_WORDS,
+            Parameter("--listing", Kind.TEXT, "option.listing", "metavar.listing"),
+            *_CONVERSION,
+        ),
+    ),
+    Command(("listing", "drafts"), "listing:drafts"),
+    Command(
+        ("listing", "draft"),
+        "listing:draft",
+        (_DRAFT, Parameter("--drop", Kind.FLAG, "option.drop")),
+    ),
+    Command(
+        ("listing", "resume"),
+        "listing:resume",
+        (_DRAFT, *_LISTING_WORDS, *_RELEASE_WORDS, *_CONVERSION),
+    ),
+    Command(("listing", "amend"), "listing_after:amend", (_LISTING, *_LISTING_WORDS)),
+    Command(("listing", "pause"), "listing_after:pause", (_LISTING,)),
+    Command(("listing", "open"), "listing_after:reopen", (_LISTING,)),
+    Command(("listing", "withdraw"), "listing_after:withdraw", (_LISTING,)),
+    Command(
+        ("listing", "retire"),
+        "listing_after:retire",
+        (_LISTING, Parameter("--successor", Kind.TEXT, "option.successor", "metavar.listing")),
+    ),
+    Command(
+        ("listing", "renew"),
+        "listing_after:renew",
+        (
+            Parameter(
+                "listing",
+                Kind.TEXT,
+                "argument.listings",
+                "metavar.listing",
+                is_many=True,
+                is_required=True,
+            ),
+            Parameter("--until", Kind.TEXT, "option.until", "metavar.date", is_required=True),
+        ),
+    ),
+    Command(
+        ("listing", "search"),
+        "listing_search:search",
+        (
+            Parameter("words", Kind.TEXT, "argument.words", "metavar.words", is_many=True),
+            Parameter("--sector", Kind.TEXT, "option.find_sector", "metavar.sector", is_many=True),
+            Parameter("--task", Kind.TEXT, "option.find_task", "metavar.task", is_many=True),
+            Parameter("--format", Kind.TEXT, "option.find_format", "metavar.format", is_many=True),
+            Parameter(
+                "--framework",
+                Kind.TEXT,
+                "option.find_framework",
+                "metavar.framework",
+                is_many=True,
+            ),
+            Parameter(
+                "--licence", Kind.TEXT, "option.find_licence", "metavar.licence", is_many=True
+            ),
+            Parameter("--right", Kind.TEXT, "option.find_right", "metavar.word", is_many=True),
+            Parameter("--trial", Kind.TEXT, "option.find_trial", "metavar.word", is_many=True),
+            Parameter(
+                "--language", Kind.TEXT, "option.find_language", "metavar.lang", is_many=True
+            ),
+            Parameter("--price-from", Kind.TEXT, "option.price_from", "metavar.amount"),
+            Parameter("--price-to", Kind.TEXT, "option.price_to", "metavar.amount"),
+            Parameter("--currency", Kind.TEXT, "option.find_currency", "metavar.currency"),
+            Parameter("--size-to", Kind.TEXT, "option.size_to", "metavar.size"),
+            Parameter("--level", Kind.NUMBER, "option.find_level", "metavar.number"),
+            Parameter("--seller", Kind.TEXT, "option.seller", "metavar.identity"),
+            Parameter("--followed", Kind.FLAG, "option.followed"),
+            Parameter("--sort", Kind.CHOICE, "option.sort", choices=SORTS, default="relevance"),
+            Parameter("--limit", Kind.NUMBER, "option.limit", "metavar.number", default=20),
+            Parameter("--after", Kind.TEXT, "option.after", "metavar.place"),
+            Parameter("--facets", Kind.FLAG, "option.facets"),
+            Parameter("--paused", Kind.FLAG, "option.paused"),
+            Parameter("--expired", Kind.FLAG, "option.expired"),
+            Parameter("--save", Kind.TEXT, "option.save", "metavar.name"),
+        ),
+    ),
+    Command(
+        ("listing", "searches"),
+        "listing_search:searches",
+        (Parameter("--forget", Kind.TEXT, "option.forget", "metavar.name"),),
+    ),
+    Command(
+        ("listing", "look"),
+        "listing_search:look",
+        (Parameter("name", Kind.TEXT, "argument.search", "metavar.name", is_required=True),),
+    ),
+    Command(("listing", "show"), "listing_show:show", (_LISTING,)),
+    Command(
+        ("listing", "price"),
+        "listing_show:price",
+        (_LISTING, Parameter("--explain", Kind.FLAG, "option.explain")),
+    ),
+    Command(
+        ("listing", "export"),
+        "listing_show:export",
+        (
+            _LISTING,
+            Parameter("--bom", Kind.FILE, "option.bom", "metavar.file"),
+            Parameter("--card", Kind.FILE, "option.card_out", "metavar.file"),
+        ),
+    ),
+    Command(("listing", "mine"), "listing_show:mine"),
+    Command(
+        ("listing", "vocabulary"),
+        "listing_show:vocabulary",
+        (
+            Parameter(
+                "which",
+                Kind.CHOICE,
+                "argument.vocabulary",
+                "metavar.word",
+                choices=VOCABULARIES,
+            ),
+        ),
+    ),
+    Command(
+        ("peer", "follow"),
+        "peer:follow",
+        (
+            Parameter("identity", Kind.TEXT, "argument.whom", "metavar.identity", is_required=True),
+            Parameter("--vouch", Kind.FLAG, "option.vouch"),
+            Parameter("--stop", Kind.FLAG, "option.stop"),
+        ),
+    ),
+    Command(("peer", "followed"), "peer:followed"),
+    Command(("store", "show"), "store:show"),
+    Command(("store", "check"), "store:check"),
+    Command(("store", "clean"), "store:clean"),
+    Command(
+        ("store", "quota"),
+        "store:quota",
+        (Parameter("size", Kind.TEXT, "argument.quota", "metavar.size"),),
+    ),
     Command(("verify",), "verify:verify", (_FILE_IN,)),
     Command(("backup", "make"), "backup:make", (_FILE_OUT,)),
     Command(

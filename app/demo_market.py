@@ -128,7 +128,7 @@ class Market:
                 return False
             call = Call(
                 self._say(f"demo.model.{sector}"),
-                self._say(f"demo.model.{sector}.text"),
+                self._say(f"demo.text.{sector}"),
                 trained.path,
                 _PRICES[sector],
                 lang=self._language.replace("_", "-"),
@@ -204,7 +204,7 @@ class Market:
         )
         use = Use(
             users=self._say("demo.users"),
-            uses=self._say(f"demo.model.{trained.sector}.text"),
+            uses=self._say(f"demo.text.{trained.sector}"),
             out_of_scope=self._say("demo.out_of_scope"),
             limitations=self._say("demo.limitations"),
         )

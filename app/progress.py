@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from hanse.core.model.control import Control
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
     from hanse.app.desk import Desk
@@ -79,12 +79,12 @@ def long_work(desk: Desk) -> Iterator[Progress]:
 
 
 @contextmanager
-def _interrupts(handler: object) -> Iterator[None]:
+def _interrupts(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
     """Let ``handler`` take Ctrl-C; only the main thread may say who does."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, handler)  # type: ignore[arg-type] # as typeshed has it
+    before = signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:

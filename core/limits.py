@@ -57,10 +57,13 @@ SEARCH_CURSOR_CHARACTERS_MAX: Final = 200
 SEARCH_COUNTED_MAX: Final = 10_000  # shown as "10,000+" beyond
 SEARCH_RANKED_MAX: Final = 5000  # the newest hits, of which the best stand first
 SEARCH_BOOSTED_MAX: Final = 200  # of those, looked at again for more than their words
-SEARCH_SORTED_MAX: Final = 20_000  # hits that are sorted at once; more are walked to in order
-SEARCH_EXAMINED_MAX: Final = 60_000  # hits of words whose rows are looked at, the newest first
-SEARCH_WALKED_MAX: Final = 20_000  # rows looked at for one page, in the order of the sort
-SEARCH_PROBED_MAX: Final = 2500  # the same, where each must be asked for its words
+SEARCH_SORTED_MAX: Final = 3000  # hits that are sorted at once; more are walked to in order
+SEARCH_LISTED_MAX: Final = 100_000  # hits whose numbers are held while walking
+SEARCH_PROBED_MAX: Final = 500  # rows of one page that are asked for their words one by one
+SEARCH_WALKED_MAX: Final = 30_000  # places of an index passed for one page
+SEARCH_READ_MAX: Final = 10_000  # the same, where each row must be read
+SEARCH_EXAMINED_MAX: Final = 30_000  # hits whose rows are looked at, the newest first
+SEARCH_HIDDEN_MAX: Final = 20_000  # rows not shown that are left out as a set
 SEARCH_FOLLOWED_MAX: Final = 500  # sellers that one query can be limited to
 FACET_VALUES_SHOWN_MAX: Final = 100
 
@@ -154,7 +157,9 @@ TRIAL_DAYS_MAX: Final = 30
 TRIAL_ANSWERS_PER_BUYER_MAX: Final = 400
 TRIAL_ANSWERS_PER_30_DAYS_MAX: Final = 4000
 DRAFT_SIZE_BYTES_MAX: Final = 4 * 1024 * 1024
-DRAFT_TEXT_CHARACTERS_MAX: Final = 100_000  # as typed: more than a Listing may hold, so it can be said
+DRAFT_TEXT_CHARACTERS_MAX: Final = (
+    100_000  # as typed: more than a Listing may hold, so it can be said
+)
 DRAFT_ROWS_MAX: Final = 1000
 LICENCE_TEXT_CHARACTERS_MAX: Final = 100_000
 LICENCE_ID_CHARACTERS_MAX: Final = 200  # an SPDX expression or a LicenseRef
@@ -184,9 +189,10 @@ PIECES_IN_HAND_MAX: Final = 4  # read and not yet written, in memory
 PIECES_PER_CHECKPOINT_MAX: Final = 16  # between two looks at pause and cancel
 LAYERS_REMEMBERED_MAX: Final = 16  # Piece layers, at most 2 MiB each
 
-# --- This folder's own: drafts and searches -----------------------------------------------------
+# --- This folder's own: drafts, searches, catalogue ---------------------------------------------
 DRAFTS_MAX: Final = 10_000
 SAVED_SEARCHES_MAX: Final = 1000
+FACET_TOKENS_REMEMBERED_MAX: Final = 10_000
 SAVED_SEARCH_NAME_CHARACTERS_MAX: Final = 100
 SAVED_SEARCH_SIZE_BYTES_MAX: Final = 16 * 1024
 

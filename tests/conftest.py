@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # before pytest-qt makes the application
+# Else onnxruntime starts an uploader thread and a database at import (measured, 1.29 and later).
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 ENDING_SECONDS = 5.0  # how long a thread or process may take to end after its test
 # Kept on purpose by the standard library and by trio for the next user; they end with the process.

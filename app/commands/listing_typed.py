@@ -13,7 +13,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypedDict, TypeVar
 
 import msgspec
 
@@ -56,33 +56,37 @@ _SHOWN: Final = ("top1", "digits2", "tokens256", "full")
 _END_OF_DAY: Final = dt.time(23, 59, 59)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Typed:
-    """The options of a Listing as they were given; ``None`` and nothing say nothing."""
+class ListingWords(TypedDict, total=False):
+    """Options that describe a Listing, as they were given; ``None`` and nothing say nothing."""
 
-    name: str | None = None
-    description: str | None = None
-    text_file: Path | None = None
-    price: str | None = None
-    price_term: Sequence[str] = ()
-    currency: str | None = None
-    sector: Sequence[str] = ()
-    task: str | None = None
-    tag: Sequence[str] = ()
-    language: str | None = None
-    version: str | None = None
-    notes: str | None = None
-    licence: str | None = None
-    licence_file: Path | None = None
-    right: Sequence[str] = ()
-    spdx: str | None = None
-    tier: Sequence[str] = ()
-    base: Sequence[str] = ()
-    original: bool = False
-    trial: Sequence[str] = ()
-    card: Path | None = None
-    valid_until: str | None = None
-    capacity: int | None = None
+    name: str | None
+    description: str | None
+    text_file: Path | None
+    price: str | None
+    price_term: Sequence[str]
+    currency: str | None
+    sector: Sequence[str]
+    task: str | None
+    tag: Sequence[str]
+    language: str | None
+    valid_until: str | None
+    capacity: int | None
+
+
+class ListingOptions(ListingWords, total=False):
+    """And those that describe a Release of it."""
+
+    version: str | None
+    notes: str | None
+    licence: str | None
+    licence_file: Path | None
+    right: Sequence[str]
+    spdx: str | None
+    tier: Sequence[str]
+    base: Sequence[str]
+    original: bool
+    trial: Sequence[str]
+    card: Path | None
 
 
 @dataclass(slots=True)
@@ -92,7 +96,7 @@ class Said:
     ``problems`` forbid to go on; ``notes`` are told.
     """
 
-    typed: Typed
+    typed: ListingOptions
     problems: list[Problem] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)
     card: GivenCard | None = None
@@ -106,11 +110,11 @@ class Said:
             draft = self.card.change(draft)
         draft = msgspec.structs.replace(draft, **self.changes)
         card = draft.card
-        if self.bases or self.typed.original:
+        if self.bases or self.typed.get("original"):
             lineage = msgspec.structs.replace(
                 card.lineage,
                 base_models=self.bases,
-                is_original=True if self.typed.original else None,
+                is_original=True if self.typed.get("original") else None,
             )
             card = msgspec.structs.replace(card, lineage=lineage)
         if self.trials is not None:
@@ -118,7 +122,7 @@ class Said:
         return msgspec.structs.replace(draft, card=card)
 
 
-def understand(typed: Typed, base_of: BaseOf) -> Said:
+def understand(typed: ListingOptions, base_of: BaseOf) -> Said:
     """Read all that was typed; ``base_of`` finds the id and the title of a Release held here."""
     said = Said(typed)
     reader = _Reader(said, base_of)
@@ -133,21 +137,21 @@ class _Reader:
 
     def read(self) -> None:
         said, typed = self.said, self.said.typed
-        if (path := typed.card) is not None:
+        if (path := typed.get("card")) is not None:
             said.card = self._tried("card", lambda: read_given_card(path))
             said.notes += () if said.card is None else said.card.told
         self._words()
         self._tiers()
         self._bases()
-        if typed.trial:
+        if typed.get("trial"):
             said.trials = self._trials()
-        if typed.valid_until is not None:
-            until = self._until(typed.valid_until)
+        if (day := typed.get("valid_until")) is not None:
+            until = self._until(day)
             if until is not None:
                 said.changes["valid_until"] = until
-        if typed.capacity is not None:
-            said.changes["capacity"] = typed.capacity
-        if typed.price_term:
+        if (capacity := typed.get("capacity")) is not None:
+            said.changes["capacity"] = capacity
+        if typed.get("price_term"):
             said.changes["price_terms"] = self._price_terms()
 
     def _tried(self, name: str, read: Callable[[], T]) -> T | None:
@@ -167,31 +171,30 @@ class _Reader:
     def _words(self) -> None:
         typed, changes = self.said.typed, self.said.changes
         for name, value in (
-            ("title", typed.name),
-            ("price", typed.price),
-            ("currency", typed.currency),
-            ("task", typed.task),
-            ("lang", typed.language),
-            ("version", typed.version),
-            ("notes", typed.notes),
+            ("title", typed.get("name")),
+            ("price", typed.get("price")),
+            ("currency", typed.get("currency")),
+            ("task", typed.get("task")),
+            ("lang", typed.get("language")),
+            ("version", typed.get("version")),
+            ("notes", typed.get("notes")),
         ):
             if value is not None:
                 changes[name] = value
-        for name, values in (("sectors", typed.sector), ("tags", typed.tag)):
+        for name, values in (("sectors", typed.get("sector", ())), ("tags", typed.get("tag", ()))):
             if values:
                 changes[name] = tuple(one for one in values if one)
-        if typed.description is not None:
-            changes["text"] = typed.description
-            changes["summary"] = typed.description[:LISTING_SUMMARY_CHARACTERS_MAX]
-        file = typed.text_file
-        if file is not None:
+        if (description := typed.get("description")) is not None:
+            changes["text"] = description
+            changes["summary"] = description[:LISTING_SUMMARY_CHARACTERS_MAX]
+        if (file := typed.get("text_file")) is not None:
             text = self._tried("text", lambda: read_text(file, DRAFT_TEXT_CHARACTERS_MAX))
             if text is not None:
                 changes["text"] = text[:DRAFT_TEXT_CHARACTERS_MAX]
 
     def _price_terms(self) -> tuple[PriceTerm, ...]:
         terms = []
-        for one in self.said.typed.price_term:
+        for one in self.said.typed.get("price_term", ()):
             name, equals, amount = one.rpartition("=")
             if one and not (equals and name.strip() and amount.strip()):
                 self._wrong("--price-term", one, "NAME=AMOUNT")
@@ -204,27 +207,27 @@ class _Reader:
     def _tiers(self) -> None:
         typed = self.said.typed
         tiers = []
-        own = typed.licence_file is not None
-        if typed.licence is not None or own or typed.spdx is not None:
+        names, card = ("licence", "licence_file", "spdx"), self.said.card
+        if any(typed.get(name) is not None for name in names):
             tiers += self._first_tier()
-        elif self.said.card is not None and self.said.card.licence and not typed.tier:
-            tiers += self._tier_of_card(self.said.card.licence)
-        if typed.right and not own:
+        elif card is not None and card.licence and not typed.get("tier"):
+            tiers += self._tier_of_card(card.licence)
+        if typed.get("right") and typed.get("licence_file") is None:
             self.said.problems.append(Problem("typed.right_without_text", "tiers"))
-        tiers += [tier for one in typed.tier if (tier := self._tier(one)) is not None]
+        tiers += [tier for one in typed.get("tier", ()) if (tier := self._tier(one)) is not None]
         if tiers:
             self.said.changes["tiers"] = tuple(tiers)
 
     def _first_tier(self) -> list[TierDraft]:
         typed = self.said.typed
-        name = typed.licence
-        if typed.licence_file is not None:
-            return self._own_licence(typed.licence_file)
+        name, spdx = typed.get("licence"), typed.get("spdx")
+        if (path := typed.get("licence_file")) is not None:
+            return self._own_licence(path)
         if name is None:
-            assert typed.spdx is not None
-            name = _template_of_spdx(typed.spdx)
+            assert spdx is not None
+            name = _template_of_spdx(spdx)
             if name is None:
-                values = {"spdx": typed.spdx}
+                values = {"spdx": spdx}
                 self.said.problems.append(Problem("typed.licence_text_needed", "tiers", values))
                 return []
         terms = self._template(name)
@@ -233,8 +236,8 @@ class _Reader:
     def _own_licence(self, path: Path) -> list[TierDraft]:
         typed = self.said.typed
         matrix = _nothing_granted()
-        if typed.licence is not None:
-            matrix = self._template(typed.licence) or matrix
+        if (name := typed.get("licence")) is not None:
+            matrix = self._template(name) or matrix
         text = self._tried("tiers", lambda: read_text(path, LICENCE_TEXT_CHARACTERS_MAX))
         if text is None:
             return []
@@ -242,14 +245,14 @@ class _Reader:
         terms = self._tried("tiers", lambda: own_terms(text, matrix))
         if terms is None:
             return []
-        if typed.spdx is not None:
-            terms = msgspec.structs.replace(terms, spdx=typed.spdx)
+        if (spdx := typed.get("spdx")) is not None:
+            terms = msgspec.structs.replace(terms, spdx=spdx)
         return [TierDraft(name=STANDARD_TIER, terms=terms, text=text)]
 
     def _with_rights(self, matrix: Terms) -> Terms:
         changes: dict[str, object] = {}
         clauses = dict(matrix.clauses)
-        for one in self.said.typed.right:
+        for one in self.said.typed.get("right", ()):
             name, _, value = one.partition("=")
             right = _right_named(name)
             granted = {"no": 0, "yes": 1}.get(value.strip().lower())
@@ -293,8 +296,8 @@ class _Reader:
 
     def _bases(self) -> None:
         typed = self.said.typed
-        bases = [base for one in typed.base if (base := self._base(one)) is not None]
-        if bases and typed.original:
+        bases = [base for one in typed.get("base", ()) if (base := self._base(one)) is not None]
+        if bases and typed.get("original"):
             self.said.problems.append(Problem("typed.original_with_base", "card.lineage"))
         self.said.bases = tuple(bases)
 
@@ -325,7 +328,7 @@ class _Reader:
 
     def _trials(self) -> Trials:
         ways: dict[str, object] = {}
-        for one in self.said.typed.trial:
+        for one in self.said.typed.get("trial", ()):
             way, _, rest = one.partition("=")
             given = [part.strip() for part in rest.split(":")] if rest else []
             match way.strip():

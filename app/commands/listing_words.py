@@ -56,7 +56,13 @@ def money(desk: Desk, amount_minor: int, currency: str, exponent: int) -> str:
 
 def level(desk: Desk, number: int) -> str:
     """Say a Level: its number and its word."""
-    return f"{number} ({desk.say(f'word.level.{LEVELS[number]}')})"
+    word = desk.say(f"word.level.{LEVELS[number]}") if number < len(LEVELS) else NOTHING
+    return desk.say("level.shown", number=number, word=word)
+
+
+def pair(desk: Desk, name: str, value: str) -> str:
+    """Say a value and what it is called on one line."""
+    return desk.say("pair", name=name, value=value)
 
 
 def licence(desk: Desk, spdx: str | None) -> str:

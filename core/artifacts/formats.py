@@ -354,8 +354,8 @@ def _is_pickle(raw: bytes) -> bool:
                 is_named = True
             if is_named and opcode.name in _RUNS_CODE:
                 return True
-    except (ValueError, UnicodeDecodeError, OverflowError):
-        pass
+    except (ValueError, UnicodeDecodeError, OverflowError, DeprecationWarning):
+        pass  # a warning is an error where a person asked for that
     return False
 
 

@@ -126,7 +126,7 @@ def _find_equal(
     """
     file, size = making.file, making.file.size
     roots = store.roots_of_size(size)
-    if not roots or store.promised_bytes(_part_name(file), _origin(file), size):
+    if not roots:
         return None
     before = progress.done
     making.begin()
@@ -147,7 +147,9 @@ def _find_equal(
                 if store.piece_as_held(root, size, piece, slot.source) != bytes(view):
                     store.repair_piece(root, size, piece, view)
             progress.advance(len(view))
-    store.touch(roots[0], size)
+    if not making.is_at(store.path(roots[0], size)):
+        store.touch(roots[0], size)  # or the source's own time would change
+    store.drop_part(_part_name(file))
     return roots[0]
 
 
@@ -186,6 +188,10 @@ class _FromSource:
     def again(self, view: memoryview) -> Sequence[Job]:
         """Take bytes into the digest, wherever they were read."""
         return [(self.digest.update, view)]
+
+    def is_at(self, path: Path) -> bool:
+        """Say whether the source is a second name of the file at ``path``."""
+        return os.path.samestat(os.fstat(self._stream.fileno()), path.stat())
 
     def check(self, piece: int, slot: Slot) -> None:
         """Accept any bytes: what was read is what is imported."""

@@ -141,6 +141,7 @@ class Part:
         """Open the files at ``base`` + suffix, and read what the record promises."""
         assert len(origin) == HASH_SIZE_BYTES
         self.size = size
+        self._base = base
         self.data_path, self.leaves_path, self._have_path = (
             base.with_name(base.name + suffix) for suffix in (".data", ".leaves", ".have")
         )
@@ -303,9 +304,7 @@ class Part:
     def discard(self) -> None:
         """Remove everything."""
         self.close()
-        unfinished = self._have_path.with_name(f".{self._have_path.name}.new")
-        for path in (unfinished, self._have_path, self.leaves_path, self.data_path):
-            path.unlink(missing_ok=True)
+        drop_part(self._base)
 
     def close(self) -> None:
         """Let go of the files; they stay where they are."""
@@ -360,6 +359,12 @@ def part_at(base: Path, origin: bytes, size: int, *, step_bytes: int) -> Iterato
     finally:
         with _in_use_lock:
             _in_use.discard(base)
+
+
+def drop_part(base: Path) -> None:
+    """Remove what an earlier run may have left of a part."""
+    for name in (f".{base.name}.have.new", *(base.name + suffix for suffix in SUFFIXES)):
+        base.with_name(name).unlink(missing_ok=True)
 
 
 def is_in_use(base: Path) -> bool:

@@ -26,6 +26,7 @@ from hanse.core.artifacts.parts import (
     Part,
     Progress,
     Record,
+    drop_part,
     is_in_use,
     part_at,
     read_record,
@@ -279,6 +280,11 @@ class PieceStore:
         """Return how much of a part an earlier run left, by its record."""
         record = self._read_record(name, ".have", origin, size)
         return record.done if record is not None else 0
+
+    def drop_part(self, name: str) -> None:
+        """Remove what an earlier run may have left of ``name``."""
+        with disk_faults(self._parts):
+            drop_part(self._parts / name)
 
     def made_before(self, name: str, origin: bytes, size: int) -> bytes | None:
         """Return the root of what an earlier run made as ``name``, if it is still held."""

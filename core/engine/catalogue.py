@@ -159,10 +159,17 @@ class Catalogue:
         with self._context.store.reads() as reads:
             return listing_named(reads, text)
 
-    def release_named(self, text: str) -> EntryId:
-        """Return the Release whose id begins with ``text``; raise what ``naming`` raises."""
+    def base_named(self, text: str) -> tuple[bytes, str]:
+        """Return the Release whose id begins with ``text``, and the title of its Listing.
+
+        The title is empty when all digits were given and it is not held here; otherwise
+        what is wrong with ``text`` is raised as ``naming`` does.
+        """
         with self._context.store.reads() as reads:
-            return release_named(reads, text)
+            found = release_named(reads, text)
+            release = reads.listings.release(found)
+            row = None if release is None else reads.listings.get(release.listing)
+            return found, "" if row is None else row.title
 
     def show(self, listing: bytes) -> ListingView:
         """Read a Listing whole, or raise ``UnknownListing``."""

@@ -31,6 +31,7 @@ from hanse.core.artifacts.sealing import seal_artifact
 from hanse.core.artifacts.small import SmallStore
 from hanse.core.durable import make_private_folder
 from hanse.core.ledger.kinds import Seal
+from hanse.core.limits import PART_MS_MAX
 from hanse.core.store.objects import ManifestRow, ObjectUse, Part, Whose
 
 if TYPE_CHECKING:
@@ -71,6 +72,12 @@ class Content:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep_work(self, now_ms: int) -> None:
+        """Remove folders that a killed program left; none is in use for so long."""
+        for folder in (self._context.home.folder / "store" / "work").glob(f"{_WORK_PREFIX}*"):
+            if now_ms - folder.stat().st_mtime_ns // 1_000_000 >= PART_MS_MAX:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def files(self, manifest: Manifest) -> Mapping[str, Path]:
         """Name where the plain bytes of each file lie."""

@@ -78,6 +78,7 @@ def prepare_model(
     Raise ``FormatRefused`` for a file that breaks a rule, ``WorkerFailed`` when it could
     not be looked at, or ``Cancelled``.
     """
+    made_from = None
     with content.work() as folder:
         facts = _inspect(content.files(manifest), runner, folder, control)
         result = _Result(dict(content.files(manifest)))
@@ -90,10 +91,10 @@ def prepare_model(
             made_from = manifest.artifact_id
             manifest = import_artifact(made, content.pieces, control).manifest
             facts = _inspect(content.files(manifest), runner, folder, control)
-            draft = msgspec.structs.replace(draft, made_from=made_from)
     draft = msgspec.structs.replace(
         draft,
         parity=result.parity,
+        made_from=made_from,
         artifact=manifest.artifact_id,
         size=manifest.size,
         files=len(manifest.files),

@@ -14,6 +14,8 @@ inspected or converted is the runner's.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from hashlib import sha256
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -57,10 +59,16 @@ from hanse.core.store.drafts import (
 )
 from hanse.core.store.objects import ManifestRow
 from hanse.core.trade.lineage import lineage_problems
-from hanse.core.trade.terms import DEFAULT_LICENCE, licence_problems, template, template_of
+from hanse.core.trade.terms import (
+    DEFAULT_LICENCE,
+    licence_problems,
+    licence_text,
+    template,
+    template_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hanse.core.engine.content import Content
@@ -69,7 +77,7 @@ if TYPE_CHECKING:
     from hanse.core.model.control import Control
     from hanse.core.model.licence import Terms
     from hanse.core.model.running import ModelRunner
-    from hanse.core.store.unit_of_work import Repositories
+    from hanse.core.store.unit_of_work import Repositories, UnitOfWork
 
 STANDARD_TIER: Final = "standard"
 USUAL_CURRENCY: Final = "USD"
@@ -94,6 +102,14 @@ class DraftHasProblems(Refused):
         """Keep them all."""
         super().__init__(count=len(problems))
         self.problems = tuple(problems)
+
+
+class DraftEdited(Refused):
+    """The Draft is no longer the one that was shown, or it is another; nothing was signed."""
+
+    code = "publish.edited"
+    text = "the draft {draft} is not the one that was previewed"
+    fields = ("draft",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +179,15 @@ class Publishing:
         With ``listing`` the Draft is a new Release of that Listing of ours.
         """
         context = self._context
+        if listing is not None:  # before a large file is read
+            with context.store.reads() as reads:
+                own_listing(reads, context.identity, listing)
         imported = import_artifact(source, self._content.pieces, control, name=name)
         artifact = imported.manifest.artifact_id
         with context.store.unit_of_work() as uow:
-            self._content.keep(uow, imported.manifest)
             row = self._same(uow, source, artifact, listing)
+            if row is None or row.artifact == artifact or preparation is not None:
+                self._content.keep(uow, imported.manifest)
             if row is None:
                 draft = self._first_draft(uow, listing)
                 draft = msgspec.structs.replace(
@@ -223,9 +243,6 @@ class Publishing:
         )
         with context.store.unit_of_work() as uow:
             self._content.keep(uow, manifest)
-            if source != manifest.artifact_id:
-                uow.objects.release_artifact(source)
-                uow.objects.drop_manifest(source)
             uow.drafts.put(
                 replace(
                     row,
@@ -235,6 +252,8 @@ class Publishing:
                     updated_ms=context.clock.now_ms(),
                 )
             )
+            for replaced in {source, row.artifact} - {manifest.artifact_id, None}:
+                self._release(uow, replaced)
             uow.commit()
         return self.view(draft_id)
 
@@ -264,9 +283,8 @@ class Publishing:
     def drafts(self) -> tuple[DraftView, ...]:
         """Return the Drafts that are not published, the last edited first."""
         with self._context.store.reads() as reads:
-            rows = reads.drafts.page(limit=_DRAFTS_SHOWN)
-            open_rows = [row for row in rows if row.state is not DraftState.PUBLISHED]
-            return tuple(self._view(reads, row) for row in open_rows)
+            rows = islice(_open_rows(reads), _DRAFTS_SHOWN)
+            return tuple(self._view(reads, row) for row in rows)
 
     def drop(self, draft_id: bytes) -> None:
         """Forget a Draft; its files are swept unless something else wants them."""
@@ -274,11 +292,8 @@ class Publishing:
             row = _row(uow, draft_id)
             _refuse_published(row)
             uow.drafts.drop(draft_id)
-            artifact = row.artifact
-            if artifact is not None and not self._is_wanted(uow, artifact):
-                uow.objects.release_artifact(artifact)
-                for held in uow.objects.manifests_of(artifact):
-                    uow.objects.drop_manifest(artifact, held.sealed)
+            if row.artifact is not None:
+                self._release(uow, row.artifact)
             uow.commit()
 
     # --- signing -----------------------------------------------------------------------------
@@ -301,23 +316,30 @@ class Publishing:
     def preview(self, draft_id: bytes, control: Control) -> Preview:
         """Return exactly what will be signed, or raise ``DraftHasProblems`` with all of them."""
         self.check_may_sell()
-        view = self.view(draft_id)
         with self._context.store.reads() as reads:
-            _refuse_published(_row(reads, draft_id))
+            row = _row(reads, draft_id)
+            _refuse_published(row)
+            view = self._view(reads, row)
         if view.errors:
             raise DraftHasProblems(view.errors)
         self.seal(draft_id, control)
-        return show(self._context, self._plan(view.draft))
+        return show(self._context, self._plan(view.draft), about=_about(row))
 
     def publish(self, draft_id: bytes, preview: Preview) -> PublishedView:
-        """Sign what ``preview`` showed; the Entries are on disk when this returns."""
+        """Sign what ``preview`` showed; the Entries are on disk when this returns.
+
+        Raises ``DraftEdited`` or ``PreviewStale`` when that cannot be signed any more.
+        """
         context = self._context
         self.check_may_sell()
         with context.store.unit_of_work() as uow:
             row = _row(uow, draft_id)
             _refuse_published(row)
+            if _about(row) != preview.about:
+                raise DraftEdited(draft=draft_id)
             draft, told = _decode(row.data)
             assert draft.artifact is not None
+            found = self._problems(uow, draft)  # once signed, it would be compared with itself
             made = sign(context, uow, preview)
             ids = {entry.kind: entry.entry_id for entry in made}
             listing = draft.listing or ids["listing/1"]
@@ -325,10 +347,6 @@ class Publishing:
             uow.objects.put_manifest(self._held_for(uow, draft, release))
             uow.drafts.advance(
                 draft_id, DraftState.PUBLISHED, context.clock.now_ms(), listing=EntryId(listing)
-            )
-            warnings = (
-                *_still_true(told, draft),
-                *(one for one in self._problems(uow, draft) if one.is_warning),
             )
             uow.commit()
         return PublishedView(
@@ -339,7 +357,7 @@ class Publishing:
             author=context.device,
             seq=made[-1].seq,
             level=level_of(draft),
-            warnings=warnings,
+            warnings=(*_still_true(told, draft), *(one for one in found if one.is_warning)),
         )
 
     def _plan(self, draft: Draft) -> tuple[PlannedEntry, ...]:
@@ -350,7 +368,8 @@ class Publishing:
         card = self._content.small.put(encode_card(card_of(draft)))
         for tier in draft.tiers:
             known = template_of(tier.terms)
-            self._content.small.put((tier.text if known is None else known.document).encode())
+            text = licence_text(tier.text) if known is None else known.document
+            self._content.small.put(text.encode())
         seal = None
         if not gives_in_the_clear(draft):
             with context.store.reads() as reads:
@@ -399,9 +418,8 @@ class Publishing:
         self, held: Repositories, source: Path, artifact: bytes, listing: bytes | None
     ) -> DraftRow | None:
         """Return the Draft that was begun with this very source and not published yet."""
-        for row in held.drafts.page(limit=_DRAFTS_SHOWN):
-            is_open = row.state is not DraftState.PUBLISHED and row.listing == listing
-            if is_open and row.source == str(source.absolute()):
+        for row in _open_rows(held):
+            if row.listing == listing and row.source == str(source.absolute()):
                 draft, _ = _decode(row.data)
                 if artifact in {draft.artifact, draft.made_from}:
                     return row
@@ -429,6 +447,14 @@ class Publishing:
             return state
         has_errors = any(not one.is_warning for one in self._problems(held, draft))
         return DraftState.PREPARED if has_errors else DraftState.DRAFTED
+
+    def _release(self, uow: UnitOfWork, artifact: bytes) -> None:
+        """Want the files of an Artifact no longer, unless something else of ours does."""
+        if self._is_wanted(uow, artifact):
+            return
+        uow.objects.release_artifact(artifact)
+        for held in uow.objects.manifests_of(artifact):
+            uow.objects.drop_manifest(artifact, held.sealed)
 
     def _is_wanted(self, held: Repositories, artifact: bytes) -> bool:
         """Say whether another Draft or a Release of ours needs the files of an Artifact."""
@@ -563,6 +589,19 @@ def _row(held: Repositories, draft_id: bytes) -> DraftRow:
     if row is None:
         raise DraftUnknown(draft=draft_id)
     return row
+
+
+def _open_rows(held: Repositories) -> Iterator[DraftRow]:
+    """Yield the Drafts that are not published, the last edited first."""
+    before = None
+    while page := held.drafts.page(before, _DRAFTS_SHOWN):
+        yield from (row for row in page if row.state is not DraftState.PUBLISHED)
+        before = (page[-1].updated_ms, page[-1].draft)
+
+
+def _about(row: DraftRow) -> bytes:
+    """Return what tells this state of this Draft from every other."""
+    return sha256(row.draft + row.data).digest()
 
 
 def _refuse_published(row: DraftRow) -> None:

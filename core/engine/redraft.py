@@ -21,7 +21,7 @@ from hanse.core.market.listing_bodies import named_terms
 from hanse.core.market.listings import total_money, version_order
 from hanse.core.model.card import ModelCard
 from hanse.core.model.ids import EntryId
-from hanse.core.model.licence import Tier, read_tier
+from hanse.core.model.licence import CONDITIONAL, Terms, Tier, read_tier
 from hanse.core.model.listing import Draft, PriceTerm, TierDraft
 from hanse.core.model.money import Money
 
@@ -151,9 +151,15 @@ def gives_in_the_clear(draft: Draft) -> bool:
     if total_money(draft).amount != 0 or not draft.tiers:
         return False
     return all(
-        not tier.price.strip().strip("0.") and tier.terms.redistribute_weights == _YES
-        for tier in draft.tiers
+        not tier.price.strip().strip("0.") and _may_be_passed_on(tier.terms) for tier in draft.tiers
     )
+
+
+def _may_be_passed_on(terms: Terms) -> bool:
+    """Say whether anybody may; what a public licence asks for is asked of who passes it on."""
+    is_public = not terms.spdx.startswith("LicenseRef-")
+    right = terms.redistribute_weights
+    return right == _YES or (right == CONDITIONAL and is_public)
 
 
 def differs(old: Listing1 | Price1, new: Listing1 | Price1) -> bool:

@@ -61,13 +61,17 @@ class ShownEntry:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What will be signed: the Entries in order, and all that makes them what they are."""
+    """What will be signed: the Entries in order, and all that makes them what they are.
+
+    ``about`` is the caller's: it says what state of its own things was shown.
+    """
 
     entries: tuple[ShownEntry, ...]
     time_ms: int
     head_seq: int
     plan: tuple[PlannedEntry, ...] = field(repr=False)
     salts: tuple[bytes, ...] = field(repr=False)
+    about: bytes = b""
 
     @property
     def size_bytes(self) -> int:
@@ -75,7 +79,7 @@ class Preview:
         return sum(entry.body_len for entry in self.entries)
 
 
-def show(context: Context, plan: Sequence[PlannedEntry]) -> Preview:
+def show(context: Context, plan: Sequence[PlannedEntry], *, about: bytes = b"") -> Preview:
     """Build what ``plan`` comes to, and keep nothing."""
     now_ms = context.clock.now_ms()
     salts = tuple(context.body_salt() for _ in plan)
@@ -83,7 +87,7 @@ def show(context: Context, plan: Sequence[PlannedEntry]) -> Preview:
         before = _head_seq(uow, context)
         made = _append(context, uow, plan, salts, now_ms)
         # No commit: leaving the transaction undoes everything.
-    return Preview(tuple(map(_shown, made)), now_ms, before, tuple(plan), salts)
+    return Preview(tuple(map(_shown, made)), now_ms, before, tuple(plan), salts, about)
 
 
 def sign(context: Context, uow: UnitOfWork, preview: Preview) -> tuple[CheckedEntry, ...]:

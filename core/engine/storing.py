@@ -119,10 +119,10 @@ class Storing:
         """Remove what nothing wants: after a dropped Draft, an eviction, an abandoned import."""
         with self._context.store.reads() as reads:
             wanted = set(reads.objects.wanted())
+        now_ms = self._context.clock.now_ms()
+        self._content.sweep_work(now_ms)
         return self._content.pieces.sweep(
-            lambda root, size: (root, size) in wanted,
-            self._context.clock.now_ms(),
-            UNWANTED_OBJECT_MS_MIN,
+            lambda root, size: (root, size) in wanted, now_ms, UNWANTED_OBJECT_MS_MIN
         )
 
     def heal(self, control: Control) -> tuple[HealedArtifact, ...]:

@@ -12,9 +12,11 @@ Which rows those are, and that the tables follow, is ``hanse.core.store.catalogu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from hanse.core.ledger.codec import decode_any
+from hanse.core.limits import FACET_TOKENS_REMEMBERED_MAX
 from hanse.core.market.facets import (
     Facet,
     asked_minor,
@@ -181,6 +183,8 @@ def _facets(values: Mapping[str, object]) -> tuple[tuple[Facet, str], ...]:
     return tuple(found)
 
 
+# A few thousand values make up nearly all facets of a million Listings.
+_token: Final = lru_cache(maxsize=FACET_TOKENS_REMEMBERED_MAX)(facet_token)
 _CONCEPT_FACETS: Final = frozenset({"task", "sector", "format", "framework"})
 
 
@@ -189,7 +193,7 @@ def _doc(listing: AnyRow, facets: tuple[tuple[Facet, str], ...]) -> SearchDoc:
         *read_list(listing.concepts),
         *(f"{facet}.{value}" for facet, value in facets if facet in _CONCEPT_FACETS),
     ]
-    words = [facet_token(facet, value) for facet, value in facets]
+    words = [_token(facet, value) for facet, value in facets]
     return SearchDoc(
         title=listing.title,
         tags=", ".join(read_list(listing.tags)),

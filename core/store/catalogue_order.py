@@ -2,7 +2,7 @@
 
 * Each order is an index of the catalogue that ends in ``n``, so no two rows are level.
 * Rows that have no value where they would be sorted by it stand last, the newest first.
-* Sorting hits in memory and walking the index give the same order.
+* Sorting hits at once and walking the index to them give the same order.
 
 Which rows are hits is not known here.
 """
@@ -10,18 +10,18 @@ Which rows are hits is not known here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import tuple_
+from sqlalchemy import and_, case, or_, tuple_
 
 from hanse.core.store.tables import catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from sqlalchemy import ColumnElement
 
-    from hanse.core.market.catalogue_query import CatalogueQuery, Cursor
+    from hanse.core.market.catalogue_query import CatalogueQuery
 
 # The column, whether it falls, and whether rows may have no value there.
 _SORT_COLUMNS: Final[Mapping[str, tuple[ColumnElement[int], bool, bool]]] = {
@@ -79,6 +79,23 @@ class Order:
     may_lack: bool
     within: tuple[ColumnElement[bool], ...]  # where in the index hits can be
 
+    @property
+    def sorted_by(self) -> tuple[ColumnElement[Any], ...]:
+        """Return what sorts rows at once as the steps would walk to them."""
+        n = catalogue.c.n
+        column = self.column.desc() if self.falls else self.column.asc()
+        if not self.may_lack:
+            return (column, n.desc() if self.falls else n.asc())
+        if self.falls:
+            return (self.column.is_(None), column, n.desc())
+        # Of those without a value the newest is first, of the others the oldest.
+        rising = case((self.column.is_(None), -n), else_=n)
+        return (self.column.is_(None), column, rising)
+
+    def behind(self, after: Found) -> ColumnElement[bool]:
+        """Say that a row stands behind ``after``."""
+        return or_(*(and_(*step.ahead) for step in self.steps(after)))
+
     def steps(self, after: Found | None) -> Iterator[Step]:
         """Give what is still to be walked behind ``after``: values first, then the rest."""
         n = catalogue.c.n
@@ -97,12 +114,6 @@ class Order:
                 ahead.append(n < after.n)
             yield Step(self.column, tuple(ahead), falls=True, lacks=True)
 
-    def key(self, hit: Found) -> tuple[bool, int, int]:
-        """Return what sorts hits as the steps would."""
-        if hit.value is None:
-            return (True, 0, -hit.n)
-        return (False, -hit.value, -hit.n) if self.falls else (False, hit.value, hit.n)
-
 
 def order_of(query: CatalogueQuery) -> Order:
     """Return the order ``query`` asks for; what nothing ranks stands newest first."""
@@ -119,26 +130,6 @@ def order_of(query: CatalogueQuery) -> Order:
     elif sort == "rating":
         within += between(column, query.score_min_milli, None)
     return Order(column, falls, may_lack, tuple(within))
-
-
-def in_order(hits: Sequence[Found], order: Order, after: Cursor | None) -> list[Found]:
-    """Sort ``hits`` and leave those up to ``after`` out."""
-    return behind(sorted(hits, key=order.key), after, order.key)
-
-
-def behind(
-    hits: list[Found], after: Cursor | None, key: Callable[[Found], tuple[int, ...]]
-) -> list[Found]:
-    """Leave out of ``hits``, sorted by ``key``, those up to ``after``."""
-    if after is None:
-        return hits
-    place = key(Found(after.n, after.value))
-    return [hit for hit in hits if key(hit) > place]
-
-
-def falling(hit: Found) -> tuple[int, int]:
-    """Return what sorts the greatest value first, of equals the newest row."""
-    return (-(hit.value or 0), -hit.n)
 
 
 def between(

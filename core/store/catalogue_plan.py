@@ -10,9 +10,9 @@ How hits are sorted, counted and shown is ``hanse.core.store.catalogue_search``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sqlalchemy import UnaryExpression, bindparam, select
+from sqlalchemy import Select, UnaryExpression, bindparam, select
 from sqlalchemy.sql import operators
 
 from hanse.core.limits import MONEY_AMOUNT_MAX
@@ -25,14 +25,16 @@ from hanse.core.store.tables import catalogue
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import ColumnElement
 
     from hanse.core.market.catalogue_query import CatalogueQuery
     from hanse.core.market.search import Term
 
 T = TypeVar("T")
+Numbers = Select[int]  # of rows of the catalogue
 
 STATE_OPEN: Final = "open"
+STATE_PAUSED: Final = "paused"  # what is withdrawn is not in the catalogue at all
 
 _LEVELS: Final = range(5)
 _MICRO_DIGITS: Final = 6
@@ -42,38 +44,52 @@ _WIDE_LETTERS: Final = 2  # a beginning this short is found too often to tell hi
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A query as the tables are asked: words and tokens, and what the row must meet."""
+    """A query as the tables are asked.
+
+    ``match`` is of words and facet tokens, ``words`` of the words alone.  ``ranges`` and
+    ``shown`` are conditions on the row; ``hidden``, where it is given, are the numbers of the
+    rows that do not meet ``shown``, so that no row needs to be read for it.
+    """
 
     match: str | None
-    conditions: tuple[ColumnElement[bool], ...]
-    terms: tuple[Term, ...]
-    is_plain: bool  # nothing is asked for but what is open and holds
+    words: str | None
+    ranges: tuple[ColumnElement[bool], ...]
+    shown: tuple[ColumnElement[bool], ...]
+    hidden: Numbers | None
+    is_wide: bool  # a word is a beginning so short that it tells no hit from another
     is_cut: bool
 
     @property
-    def is_wide(self) -> bool:
-        """Say whether a word is a beginning so short that it tells no hit from another."""
-        return any(_is_wide(term) for term in self.terms)
+    def reads_rows(self) -> bool:
+        """Say whether the index alone does not tell what a hit is."""
+        return self.match is None or bool(self.ranges) or self.hidden is None
+
+    @property
+    def is_plain(self) -> bool:
+        """Say whether nothing is asked for but what is shown."""
+        return self.match is None and not self.ranges
 
 
-def plan_of(query: CatalogueQuery, sellers: Iterable[bytes] | None, now_ms: int) -> Plan:
+def plan_of(
+    query: CatalogueQuery, sellers: Iterable[bytes] | None, hidden: Numbers | None, now_ms: int
+) -> Plan:
     """Plan ``query``; ``sellers``, where given, are the only ones whose Listings count."""
     search = parse_search(query.text, is_typing=query.is_typing)
     groups = list(_token_groups(query))
     if sellers is not None:
         groups.append([facet_token("identity", seller.hex()) for seller in sellers])
-    conditions = list(_conditions(query))
-    is_plain = not (search.terms or groups or conditions)
-    is_plain = is_plain and not (query.with_paused or query.with_expired)
+    shown: list[ColumnElement[bool]] = []
     if not query.with_paused:
-        conditions.append(_aside(catalogue.c.state) == STATE_OPEN)
+        shown.append(aside(catalogue.c.state) == STATE_OPEN)
     if not query.with_expired:
-        conditions.append(_aside(catalogue.c.valid_until_ms) > now_ms)
+        shown.append(aside(catalogue.c.valid_until_ms) > now_ms)
     return Plan(
         match=match_of(search.terms, groups),
-        conditions=tuple(conditions),
-        terms=search.terms,
-        is_plain=is_plain,
+        words=match_of(search.terms),
+        ranges=tuple(_ranges(query)),
+        shown=tuple(shown),
+        hidden=hidden,
+        is_wide=any(_is_wide(term) for term in search.terms),
         is_cut=search.is_cut,
     )
 
@@ -83,55 +99,69 @@ def number_in(plan: Plan) -> ColumnElement[int]:
     return catalogue.c.n if plan.match is None else catalogue_fts.c.rowid
 
 
-def newest(plan: Plan, *values: ColumnElement[int]) -> Select[*tuple[int, ...]]:
+def found_by_index(plan: Plan) -> Numbers:
     """Select what the index finds, the newest first, whatever else its rows must meet."""
-    if plan.match is None:
-        return select(*values).select_from(catalogue).order_by(catalogue.c.n.desc())
+    n = number_in(plan)
+    statement = select(n.label("n")).order_by(n.desc())
+    return statement if plan.match is None else statement.where(matches(plan.match))
+
+
+def hits_of(plan: Plan) -> Numbers:
+    """Select the hits, the newest first: one after the other, nothing is sorted for it."""
+    statement = found_by_index(plan)
+    if plan.match is not None and plan.reads_rows:
+        statement = statement.join(catalogue, catalogue.c.n == catalogue_fts.c.rowid)
+    return statement.where(*plan.ranges, *_shown(plan, number_in(plan)))
+
+
+def rows_of(plan: Plan) -> Select[*tuple[Any, ...]]:
+    """Select the rows of the hits, in no order; only for a plan with a match."""
     return (
-        select(*values)
+        select(catalogue.c.n)
         .select_from(catalogue_fts)
-        .where(matches(plan.match))
-        .order_by(catalogue_fts.c.rowid.desc())
+        .join(catalogue, catalogue.c.n == catalogue_fts.c.rowid)
+        .where(matches(plan.match), *plan.ranges, *plan.shown)
     )
 
 
-def hits_of(plan: Plan, *values: ColumnElement[int]) -> Select[*tuple[int, ...]]:
-    """Select the hits, the newest first: row after row, nothing is sorted for it."""
-    statement = newest(plan, *values)
-    if plan.match is not None:
-        statement = statement.join(catalogue, catalogue.c.n == catalogue_fts.c.rowid)
-    return statement.where(*plan.conditions)
+def is_listed(plan: Plan) -> ColumnElement[bool]:
+    """Say that a row of the catalogue is among the hits of the index, all listed first."""
+    listed = select(catalogue_fts.c.rowid).where(matches(plan.match))
+    return aside(catalogue.c.n).in_(listed)
 
 
-def probe(plan: Plan) -> tuple[ColumnElement[bool], ...]:
-    """Say that a row is a hit of the words, to be asked row by row."""
-    if plan.match is None:
-        return ()
+def is_probed(plan: Plan) -> ColumnElement[bool]:
+    """Say that a row of the catalogue is a hit of the index, which is asked row by row."""
     here = select(catalogue_fts.c.rowid).where(
         matches(plan.match), catalogue_fts.c.rowid == catalogue.c.n
     )
-    return (here.correlate(catalogue).exists(),)
+    return here.correlate(catalogue).exists()
 
 
-def matches(match: str) -> ColumnElement[bool]:
+def matches(match: str | None) -> ColumnElement[bool]:
     """Say that a row of the index is a hit of ``match``."""
-    return FTS_SELF.bool_op("MATCH")(bindparam("match", match))
+    assert match is not None
+    return FTS_SELF.bool_op("MATCH")(bindparam("match", match, unique=True))
 
 
-def _conditions(query: CatalogueQuery) -> Iterator[ColumnElement[bool]]:
-    """Say what of a row must be met beside its tokens; no index is chosen for it."""
-    if query.currency is not None:
-        yield _aside(catalogue.c.currency) == query.currency
-    yield from between(
-        _aside(catalogue.c.price_micro), query.price_min_micro, query.price_max_micro
-    )
-    yield from between(_aside(catalogue.c.size), query.size_min, query.size_max)
-    yield from between(_aside(catalogue.c.score_milli), query.score_min_milli, None)
-
-
-def _aside(column: ColumnElement[T]) -> ColumnElement[T]:
+def aside(column: ColumnElement[T]) -> ColumnElement[T]:
     """Keep SQLite from choosing an index of ``column``: the order's index is the one to walk."""
     return UnaryExpression(column, operator=operators.custom_op("+"), type_=column.type)
+
+
+def _shown(plan: Plan, number: ColumnElement[int]) -> tuple[ColumnElement[bool], ...]:
+    if plan.hidden is None or plan.match is None:
+        return plan.shown
+    return (aside(number).not_in(plan.hidden),)
+
+
+def _ranges(query: CatalogueQuery) -> Iterator[ColumnElement[bool]]:
+    """Say what of a row must be met beside its tokens; no index is chosen for it."""
+    if query.currency is not None:
+        yield aside(catalogue.c.currency) == query.currency
+    yield from between(aside(catalogue.c.price_micro), query.price_min_micro, query.price_max_micro)
+    yield from between(aside(catalogue.c.size), query.size_min, query.size_max)
+    yield from between(aside(catalogue.c.score_milli), query.score_min_milli, None)
 
 
 def _token_groups(query: CatalogueQuery) -> Iterator[list[str]]:

@@ -19,7 +19,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from sqlalchemy import Connection, Integer, bindparam, cast, func, literal, select
+from sqlalchemy import (
+    Connection,
+    Integer,
+    bindparam,
+    cast,
+    distinct,
+    false,
+    func,
+    select,
+    union_all,
+)
 
 from hanse.core.limits import (
     FACET_VALUES_SHOWN_MAX,
@@ -27,8 +37,11 @@ from hanse.core.limits import (
     SEARCH_COUNTED_MAX,
     SEARCH_EXAMINED_MAX,
     SEARCH_FOLLOWED_MAX,
+    SEARCH_HIDDEN_MAX,
+    SEARCH_LISTED_MAX,
     SEARCH_PROBED_MAX,
     SEARCH_RANKED_MAX,
+    SEARCH_READ_MAX,
     SEARCH_SORTED_MAX,
     SEARCH_WALKED_MAX,
 )
@@ -42,25 +55,31 @@ from hanse.core.market.catalogue_query import (
     check_page,
 )
 from hanse.core.market.facets import FACETS, Facet
-from hanse.core.store.catalogue_order import Found, Order, behind, falling, in_order, order_of
+from hanse.core.market.search import facet_token
+from hanse.core.store.catalogue_order import Found, Order, order_of
 from hanse.core.store.catalogue_plan import (
-    STATE_OPEN,
+    STATE_PAUSED,
     Plan,
+    aside,
+    found_by_index,
     hits_of,
-    newest,
+    is_listed,
+    is_probed,
+    matches,
     number_in,
     plan_of,
-    probe,
+    rows_of,
 )
 from hanse.core.store.projections import read_list
-from hanse.core.store.search import COLUMN_WEIGHTS, FTS_SELF, catalogue_fts
+from hanse.core.store.search import COLUMN_WEIGHTS, FTS_SELF, catalogue_fts, match_of
 from hanse.core.store.tables import catalogue, facet_values, follows, listing_facets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import ColumnElement
 
+    from hanse.core.store.catalogue_plan import Numbers
     from hanse.core.store.feed_rows import AnyRow
 
 _RANK_SCALE: Final = 1000
@@ -74,18 +93,33 @@ _BOOST: Final = (
 )
 _LISTS: Final = ("sectors", "tags", "formats", "frameworks", "rights", "trials")
 
-# The negated bm25, which is a small number with a fraction, in whole thousandths.
-BY_WORDS: Final = cast(func.round(func.bm25(FTS_SELF, *COLUMN_WEIGHTS) * -_RANK_SCALE), Integer)
-
 FOLLOWED: Final = (
     select(follows.c.target)
     .where(follows.c.identity == bindparam("identity"), follows.c.weight > 0)
     .order_by(follows.c.target)
     .limit(bindparam("limit"))
 )
+_numbers: Final = func.json_each(bindparam("numbers")).table_valued("value", name="numbers")
+# The negated bm25, which is a small number with a fraction, in whole thousandths.
+_rank: Final = cast(func.round(func.bm25(FTS_SELF, *COLUMN_WEIGHTS) * -_RANK_SCALE), Integer).label(
+    "rank"
+)
+# The set is looked up for what the words find: to ask the index number by number is slow.
+BEST: Final = (
+    select(catalogue_fts.c.rowid, _rank)
+    .where(
+        catalogue_fts.c.rowid >= bindparam("lowest"),
+        catalogue_fts.c.rowid <= bindparam("highest"),
+        aside(catalogue_fts.c.rowid).in_(select(_numbers.c.value)),
+    )
+    .order_by(_rank.desc(), catalogue_fts.c.rowid.desc())
+    .limit(bindparam("most"))
+)
+BOOSTS: Final = select(catalogue.c.n, _BOOST.label("boost")).where(
+    catalogue.c.n.in_(bindparam("numbers", expanding=True))
+)
 ROWS: Final = select(catalogue).where(catalogue.c.n.in_(bindparam("numbers", expanding=True)))
 ALL_COUNTS: Final = select(facet_values.c.facet, facet_values.c.value, facet_values.c.listings)
-_numbers: Final = func.json_each(bindparam("numbers")).table_valued("value", name="numbers")
 _counted: Final = (
     select(listing_facets.c.value, func.count().label("listings"))
     .select_from(_numbers)
@@ -96,19 +130,13 @@ _counted: Final = (
 COUNTS_OF: Final = select(
     facet_values.c.facet, facet_values.c.value, _counted.c.listings
 ).join_from(_counted, facet_values, facet_values.c.number == _counted.c.value)
-# Each by its index.
-EXPIRED: Final = (
-    select(catalogue.c.n)
-    .where(catalogue.c.valid_until_ms <= bindparam("now"))
-    .limit(bindparam("limit"))
+ALL: Final = select(func.sum(facet_values.c.listings)).where(facet_values.c.facet == "state")
+EXPIRED: Final = select(catalogue.c.n)  # with the time, which is the caller's
+# The index knows them by their token; the facets themselves have no index by value.
+NOT_OPEN: Final = select(catalogue_fts.c.rowid.label("n")).where(
+    matches(match_of((), [[facet_token("state", STATE_PAUSED)]]))
 )
-NOT_OPEN: Final = (
-    select(listing_facets.c.n)
-    .select_from(facet_values)
-    .join(listing_facets, listing_facets.c.value == facet_values.c.number)
-    .where(facet_values.c.facet == "state", facet_values.c.value != STATE_OPEN)
-    .limit(bindparam("limit"))
-)
+NOTHING: Final = select(catalogue.c.n).where(false())
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +172,7 @@ class CatalogueSearch:
         if after is not None:
             after.check(query)
         plan = self._plan(query, now_ms)
-        if query.sort == "relevance" and plan.terms:
+        if query.sort == "relevance" and plan.words is not None:
             return self._ranked(query, plan, after, limit)
         return self._sorted(query, plan, after, limit)
 
@@ -152,27 +180,24 @@ class CatalogueSearch:
         """Count the hits that came or changed after the row ``n``, up to the most counted."""
         query.check()
         plan = self._plan(query, now_ms)
-        return self._how_many(plan, SEARCH_COUNTED_MAX, floor=n)
+        return self._at_most(_above(hits_of(plan), plan, n), SEARCH_COUNTED_MAX)
 
     def facets(self, query: CatalogueQuery, *, now_ms: int) -> FacetCounts:
         """Count the values of every facet among the hits of ``query``."""
         query.check()
         plan = self._plan(query, now_ms)
-        if plan.is_plain:
-            counted = self._all_counts(now_ms)
-            if counted is not None:
-                return FacetCounts(_by_facet(counted), is_sample=False)
+        if plan.is_plain and plan.hidden is not None:
+            return FacetCounts(_by_facet(self._all_counts(plan.hidden)), is_sample=False)
         floor = self._floor(plan)
-        hits = self._newest(plan, SEARCH_RANKED_MAX + 1, floor=floor)
-        numbers = [row[0] for row in hits[:SEARCH_RANKED_MAX]]
-        is_sample = len(hits) > SEARCH_RANKED_MAX or floor is not None
-        return FacetCounts(_by_facet(self._counts_of(numbers)), is_sample)
+        numbers = self._numbers(plan, SEARCH_RANKED_MAX + 1, floor=floor)
+        is_sample = len(numbers) > SEARCH_RANKED_MAX or floor is not None
+        return FacetCounts(_by_facet(self._counts_of(numbers[:SEARCH_RANKED_MAX])), is_sample)
 
     # --- hits -------------------------------------------------------------------------------
 
     def _plan(self, query: CatalogueQuery, now_ms: int) -> Plan:
         followed = None if query.followed_by is None else self._followed(query.followed_by)
-        return plan_of(query, followed, now_ms)
+        return plan_of(query, followed, self._hidden(query, now_ms), now_ms)
 
     def _followed(self, identity: bytes) -> list[bytes]:
         found = self._connection.execute(
@@ -180,82 +205,146 @@ class CatalogueSearch:
         )
         return [row.target for row in found]
 
-    def _floor(self, plan: Plan) -> int | None:
-        """Return the lowest number that is looked at, or ``None`` when every hit is.
+    def _hidden(self, query: CatalogueQuery, now_ms: int) -> Numbers | None:
+        """Select what is not shown, each by its index; ``None`` when it is too much for a set."""
+        parts = []
+        if not query.with_expired:
+            parts.append(EXPIRED.where(catalogue.c.valid_until_ms <= bindparam("now", now_ms)))
+        if not query.with_paused:
+            parts.append(NOT_OPEN)
+        room = SEARCH_HIDDEN_MAX
+        for part in parts:
+            room -= self._at_most(part, room + 1)
+            if room < 0:
+                return None
+        if not parts:
+            return NOTHING
+        return parts[0] if len(parts) == 1 else select(union_all(*parts).subquery("hidden").c.n)
 
-        What meets the words is then asked for more; of very many only the newest are.
+    def _floor(self, plan: Plan) -> int | None:
+        """Return the number up to which no row is looked at, ``None`` when every one is.
+
+        Only where the row decides: of very many hits of the words the newest are read.
         """
-        if plan.is_wide:  # to go through such hits costs as much as to find them
+        if not plan.reads_rows or plan.is_wide:  # to pass wide hits costs as much as to find them
             return None
         row = self._connection.execute(
-            newest(plan, number_in(plan))
-            .limit(1)
-            .offset(bindparam("examined", SEARCH_EXAMINED_MAX))
+            found_by_index(plan).limit(1).offset(bindparam("examined", SEARCH_EXAMINED_MAX))
         ).first()
         return None if row is None else int(row[0])
 
-    def _newest(
-        self, plan: Plan, most: int, *values: ColumnElement[int], floor: int | None = None
-    ) -> Sequence[AnyRow]:
-        """Return number and ``values`` of the newest hits above ``floor``."""
-        statement = hits_of(plan, number_in(plan), *values)
-        if floor is not None:
-            statement = statement.where(number_in(plan) > floor)
-        return self._connection.execute(statement.limit(bindparam("most", most))).all()
+    def _numbers(self, plan: Plan, most: int, *, floor: int | None) -> list[int]:
+        """Return the newest hits above ``floor``."""
+        statement = _above(hits_of(plan), plan, floor).limit(bindparam("most", most))
+        return list(self._connection.execute(statement).scalars())
 
-    def _how_many(
-        self, plan: Plan, most: int, *, floor: int | None, below: int | None = None
-    ) -> int:
-        """Count the hits above ``floor`` and under ``below``, up to ``most``."""
-        statement = hits_of(plan, number_in(plan).label("n"))
-        if floor is not None:
-            statement = statement.where(number_in(plan) > floor)
-        if below is not None:
-            statement = statement.where(number_in(plan) < below)
-        found = statement.limit(bindparam("most", most)).subquery("found")
+    def _at_most(self, hits: Numbers, most: int) -> int:
+        """Count ``hits``, no further than ``most``."""
+        found = hits.limit(bindparam("most", most)).subquery("found")
         return self._connection.execute(select(func.count()).select_from(found)).scalar_one()
 
-    def _count(self, plan: Plan) -> _Count:
+    def _count(self, plan: Plan, hits: int = 0, below: int | None = None) -> _Count:
+        """Count hits, going on under the number ``below`` where ``hits`` are counted already."""
+        if plan.is_plain and plan.hidden is not None:
+            shown = (
+                self._all()
+                - self._connection.execute(
+                    select(func.count(distinct(plan.hidden.subquery("hidden").c.n)))
+                ).scalar_one()
+            )
+            return _Count.of(shown, is_all=True)
         floor = self._floor(plan)
-        hits = self._how_many(plan, SEARCH_COUNTED_MAX + 1, floor=floor)
+        statement = _above(hits_of(plan), plan, floor)
+        if below is not None:
+            statement = statement.where(number_in(plan) < below)
+        hits += self._at_most(statement, SEARCH_COUNTED_MAX + 1 - hits)
         return _Count.of(hits, is_all=floor is None)
+
+    def _all(self) -> int:
+        return int(self._connection.execute(ALL).scalar_one() or 0)
 
     # --- by relevance -----------------------------------------------------------------------
 
     def _ranked(self, query: CatalogueQuery, plan: Plan, after: Cursor | None, limit: int) -> Hits:
-        floor = self._floor(plan)
-        is_among_best = after is None or after.value is None or after.value >= _RANK_AHEAD
-        most = SEARCH_BOOSTED_MAX + limit + 1 if is_among_best else SEARCH_RANKED_MAX
-        rows = self._connection.execute(best_of(plan, floor).limit(bindparam("most", most))).all()
+        numbers = self._numbers(plan, SEARCH_RANKED_MAX, floor=self._floor(plan))
         if after is not None:
             count = _Count(after.count, after.is_more)
+        elif numbers:
+            count = self._count(plan, len(numbers), numbers[-1])
         else:
-            found, lowest = (rows[0].found, rows[0].lowest) if rows else (0, 0)
-            if found == SEARCH_RANKED_MAX:
-                rest = SEARCH_COUNTED_MAX + 1 - found
-                found += self._how_many(plan, rest, floor=floor, below=lowest)
-            count = _Count.of(found, is_all=floor is None)
-        return self._page(query, plan, behind(_boosted(rows), after, falling), limit, count)
+            count = self._count(plan)
+        is_among_best = after is None or after.value is None or after.value >= _RANK_AHEAD
+        most = SEARCH_BOOSTED_MAX + limit + 1 if is_among_best else SEARCH_RANKED_MAX
+        ranked = self._boosted(self._rank(plan, numbers, most))
+        if after is not None:
+            place = _falling(Found(after.n, after.value))
+            ranked = [hit for hit in ranked if _falling(hit) > place]
+        return self._page(query, plan, ranked, limit, count)
+
+    def _rank(self, plan: Plan, numbers: list[int], most: int) -> list[Found]:
+        """Return the best of ``numbers`` by their words; when these tell nothing, the newest."""
+        if plan.is_wide or not numbers:
+            return [Found(n, 0) for n in numbers[:most]]
+        found = self._connection.execute(
+            BEST.where(matches(plan.words)),
+            {"lowest": numbers[-1], "highest": numbers[0], "most": most, **_json(numbers)},
+        )
+        return [Found(n, rank) for n, rank in found]
+
+    def _boosted(self, hits: list[Found]) -> list[Found]:
+        """Put the best hits in order again with their boosts, which they carry from here on."""
+        best = hits[:SEARCH_BOOSTED_MAX]
+        boosted = self._connection.execute(BOOSTS, {"numbers": [hit.n for hit in best]})
+        boosts = {row.n: row.boost for row in boosted}
+        lifted = [Found(hit.n, (hit.value or 0) + boosts[hit.n] + _RANK_AHEAD) for hit in best]
+        return sorted(lifted, key=_falling) + hits[SEARCH_BOOSTED_MAX:]
 
     # --- in another order -------------------------------------------------------------------
 
     def _sorted(self, query: CatalogueQuery, plan: Plan, after: Cursor | None, limit: int) -> Hits:
         order = order_of(query)
-        if plan.match is not None and self._floor(plan) is None:
-            rows = self._newest(plan, SEARCH_SORTED_MAX + 1, order.column)
-            if len(rows) <= SEARCH_SORTED_MAX:
-                hits = [Found(n, value) for n, value in rows]
-                count = _Count.of(len(hits), is_all=True)
-                return self._page(query, plan, in_order(hits, order, after), limit, count)
+        found = (
+            0 if plan.match is None else self._at_most(found_by_index(plan), SEARCH_LISTED_MAX + 1)
+        )
+        if plan.match is not None and found <= SEARCH_SORTED_MAX:
+            return self._sorted_at_once(query, plan, order, after, limit)
         count = self._count(plan) if after is None else _Count(after.count, after.is_more)
-        found, stopped = self._walk(order, plan, after, limit + 1)
-        return self._page(query, plan, found, limit, count, stopped)
+        if plan.match is None:
+            member, budget = [], SEARCH_READ_MAX
+        elif found <= SEARCH_LISTED_MAX:
+            member, budget = [is_listed(plan)], SEARCH_WALKED_MAX
+        else:
+            member, budget = [is_probed(plan)], SEARCH_PROBED_MAX
+        conditions = (*member, *plan.ranges, *plan.shown)
+        hits, stopped = self._walk(order, conditions, budget, after, limit + 1)
+        return self._page(query, plan, hits, limit, count, stopped)
+
+    def _sorted_at_once(
+        self, query: CatalogueQuery, plan: Plan, order: Order, after: Cursor | None, limit: int
+    ) -> Hits:
+        statement = rows_of(plan).add_columns(order.column.label("value"))
+        if after is None:
+            statement = statement.add_columns(func.count().over().label("hits"))
+        else:
+            statement = statement.where(order.behind(Found(after.n, after.value)))
+        rows = self._connection.execute(
+            statement.order_by(*order.sorted_by).limit(bindparam("most", limit + 1))
+        ).all()
+        if after is not None:
+            count = _Count(after.count, after.is_more)
+        else:
+            count = _Count.of(rows[0].hits if rows else 0, is_all=True)
+        return self._page(query, plan, [Found(row.n, row.value) for row in rows], limit, count)
 
     def _walk(
-        self, order: Order, plan: Plan, after: Cursor | None, most: int
+        self,
+        order: Order,
+        conditions: Sequence[ColumnElement[bool]],
+        budget: int,
+        after: Cursor | None,
+        most: int,
     ) -> tuple[list[Found], Found | None]:
         """Collect ``most`` hits along an index; return where the budget ended, if it did."""
-        budget = SEARCH_WALKED_MAX if plan.match is None else SEARCH_PROBED_MAX
         place = None if after is None else Found(after.n, after.value)
         found: list[Found] = []
         for step in order.steps(place):
@@ -270,7 +359,7 @@ class CatalogueSearch:
             end = None if ends is None else Found(*ends)
             rows = self._connection.execute(
                 select(catalogue.c.n, order.column)
-                .where(*ahead, *step.until(end), *plan.conditions, *probe(plan))
+                .where(*ahead, *step.until(end), *conditions)
                 .order_by(*step.by)
                 .limit(bindparam("most", most - len(found)))
             )
@@ -281,25 +370,19 @@ class CatalogueSearch:
 
     # --- facets -------------------------------------------------------------------------------
 
-    def _all_counts(self, now_ms: int) -> dict[tuple[str, str], int] | None:
-        """Return the kept counts less what is not shown; ``None`` when that is too much."""
-        most = {"limit": SEARCH_RANKED_MAX + 1}
-        hidden = {row.n for row in self._connection.execute(EXPIRED, {"now": now_ms, **most})}
-        hidden.update(row.n for row in self._connection.execute(NOT_OPEN, most))
-        if len(hidden) > SEARCH_RANKED_MAX:
-            return None
+    def _all_counts(self, hidden: Numbers) -> dict[tuple[str, str], int]:
+        """Return the kept counts less what is not shown."""
         counts = {
             (facet, value): listings
             for facet, value, listings in self._connection.execute(ALL_COUNTS)
         }
-        for pair, listings in self._counts_of(sorted(hidden)).items():
+        numbers = sorted(set(self._connection.execute(hidden).scalars()))
+        for pair, listings in self._counts_of(numbers).items():
             counts[pair] -= listings
         return counts
 
-    def _counts_of(self, numbers: Sequence[int]) -> dict[tuple[str, str], int]:
-        found = self._connection.execute(
-            COUNTS_OF, {"numbers": msgspec.json.encode(numbers).decode()}
-        )
+    def _counts_of(self, numbers: list[int]) -> dict[tuple[str, str], int]:
+        found = self._connection.execute(COUNTS_OF, _json(numbers))
         return {(facet, value): listings for facet, value, listings in found}
 
     # --- pages --------------------------------------------------------------------------------
@@ -327,27 +410,18 @@ class CatalogueSearch:
         return tuple(by_number[n] for n in numbers)
 
 
-def best_of(plan: Plan, floor: int | None) -> Select[*tuple[int, ...]]:
-    """Select the newest hits, ordered by their words, with how many and the oldest of them."""
-    n = catalogue_fts.c.rowid
-    rank = literal(0) if plan.is_wide else BY_WORDS
-    newest = hits_of(plan, n.label("n"), rank.label("rank"), _BOOST.label("boost"))
-    if floor is not None:
-        newest = newest.where(n > floor)
-    found = newest.limit(bindparam("ranked", SEARCH_RANKED_MAX)).subquery("newest")
-    return select(
-        found.c.n,
-        found.c.rank,
-        found.c.boost,
-        func.count().over().label("found"),
-        func.min(found.c.n).over().label("lowest"),
-    ).order_by(found.c.rank.desc(), found.c.n.desc())
+def _above(hits: Numbers, plan: Plan, floor: int | None) -> Numbers:
+    return hits if floor is None else hits.where(number_in(plan) > floor)
 
 
-def _boosted(rows: Sequence[AnyRow]) -> list[Found]:
-    """Put the best hits in order again with their boosts, which they carry; leave the rest."""
-    best = [Found(row.n, row.rank + row.boost + _RANK_AHEAD) for row in rows[:SEARCH_BOOSTED_MAX]]
-    return sorted(best, key=falling) + [Found(row.n, row.rank) for row in rows[SEARCH_BOOSTED_MAX:]]
+def _falling(hit: Found) -> tuple[int, int]:
+    """Return what sorts the greatest value first, of equals the newest row."""
+    return (-(hit.value or 0), -hit.n)
+
+
+def _json(numbers: list[int]) -> dict[str, object]:
+    """Hand numbers over as one value: a statement takes only so many."""
+    return {"numbers": msgspec.json.encode(numbers).decode()}
 
 
 def _by_facet(

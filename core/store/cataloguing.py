@@ -12,133 +12,34 @@ search index's.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import (
-    BindParameter,
-    Connection,
-    Select,
-    and_,
-    bindparam,
-    column,
-    delete,
-    func,
-    insert,
-    select,
-    table,
-    true,
-    tuple_,
-    update,
-)
+from sqlalchemy import Connection, Select, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from hanse.core.market.search import SearchDoc
-from hanse.core.store.catalogue import CatalogueEntry, SearchIndex, Sources, catalogue_entry
-from hanse.core.store.tables import (
-    catalogue,
-    catalogue_text,
-    facet_values,
-    listing_facets,
-    listings,
-    prices,
-    releases,
-    renewals,
+from hanse.core.store.catalogue_rows import (
+    ALL_HELD,
+    ALL_NOT_HELD,
+    DOC_COLUMNS,
+    FACETS_OF,
+    HELD_OF_IDENTITY,
+    IDS,
+    LISTINGS_PER_SLICE,
+    NOT_HELD_OF_IDENTITY,
+    VALUES,
+    CatalogueRows,
+    Held,
 )
+from hanse.core.store.tables import catalogue, catalogue_text, facet_values, listing_facets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from hanse.core.market.search import SearchDoc
     from hanse.core.model.ids import IdentityId
-    from hanse.core.store.feed_rows import AnyRow
-
-_LISTINGS_PER_SLICE: Final = 500
-_ROWS_PER_PAGE: Final = 1000
-_sqlite_sequence: Final = table("sqlite_sequence", column("name"), column("seq"))
-
-_IDS: Final[BindParameter[Sequence[object]]] = bindparam("ids", expanding=True)
-_OPENED: Final = and_(listings.c.listing.in_(_IDS), listings.c.opened.is_(true()))
-
-OPENED: Final = select(listings).where(_OPENED)
-RELEASES_OF_OPENED: Final = (
-    select(*(it for it in releases.columns if it is not releases.c.notes))
-    .select_from(listings)
-    .join(
-        releases,
-        and_(releases.c.listing == listings.c.listing, releases.c.identity == listings.c.identity),
-    )
-    .where(_OPENED)
-)
-PRICES_OF_OPENED: Final = (
-    select(prices)
-    .select_from(listings)
-    .join(
-        prices,
-        and_(prices.c.listing == listings.c.listing, prices.c.identity == listings.c.identity),
-    )
-    .where(_OPENED)
-)
-RENEWALS_OF_OPENED: Final = (
-    select(renewals)
-    .select_from(listings)
-    .join(
-        renewals,
-        and_(renewals.c.target == listings.c.listing, renewals.c.identity == listings.c.identity),
-    )
-    .where(_OPENED)
-)
-_DOC_COLUMNS: Final = tuple(it.name for it in catalogue_text.columns if it.name != "n")
-_VALUES: Final = tuple(it.name for it in catalogue.columns if it.name != "n")
-HELD: Final = (
-    select(
-        *catalogue.columns,
-        *(func.coalesce(catalogue_text.c[it], "").label(f"doc_{it}") for it in _DOC_COLUMNS),
-    )
-    .outerjoin(catalogue_text, catalogue_text.c.n == catalogue.c.n)
-    .where(catalogue.c.listing.in_(_IDS))
-)
-_IS_AFTER: Final = tuple_(listings.c.time_ms, listings.c.listing) > tuple_(
-    bindparam("after_ms"), bindparam("after")
-)
-_NOT_HELD: Final = ~(
-    select(catalogue.c.n).where(catalogue.c.listing == listings.c.listing).exists()
-)
-ALL_NOT_HELD: Final = (
-    select(listings.c.listing, listings.c.time_ms)
-    .where(listings.c.opened.is_(true()), _IS_AFTER, _NOT_HELD)
-    .order_by(listings.c.time_ms, listings.c.listing)
-    .limit(_LISTINGS_PER_SLICE)
-)
-NOT_HELD_OF_IDENTITY: Final = ALL_NOT_HELD.where(listings.c.identity == bindparam("identity"))
-ALL_HELD: Final = (
-    select(catalogue.c.n, catalogue.c.listing)
-    .where(catalogue.c.n > bindparam("after"), catalogue.c.n <= bindparam("last"))
-    .order_by(catalogue.c.n)
-    .limit(_LISTINGS_PER_SLICE)
-)
-HELD_OF_IDENTITY: Final = ALL_HELD.where(catalogue.c.identity == bindparam("identity"))
-DOCS_AFTER: Final = (
-    select(catalogue_text)
-    .where(catalogue_text.c.n > bindparam("after"))
-    .order_by(catalogue_text.c.n)
-    .limit(_ROWS_PER_PAGE)
-)
-FACETS_OF: Final = (
-    select(facet_values.c.facet, facet_values.c.value)
-    .join(listing_facets, listing_facets.c.value == facet_values.c.number)
-    .where(listing_facets.c.n == bindparam("n"))
-)
-NEWEST_N: Final = select(_sqlite_sequence.c.seq).where(_sqlite_sequence.c.name == catalogue.name)
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """One Listing as the catalogue has it now."""
-
-    n: int
-    values: Mapping[str, object]
-    doc: SearchDoc
+    from hanse.core.store.catalogue import CatalogueEntry, SearchIndex
 
 
 @dataclass(slots=True)
@@ -148,25 +49,25 @@ class _Changes:
     ``kept`` stay as they are but for the columns of those that are ``restated``.
     """
 
-    out: list[_Held] = field(default_factory=list)
+    out: list[Held] = field(default_factory=list)
     into: list[tuple[int, CatalogueEntry]] = field(default_factory=list)
     kept: list[tuple[int, CatalogueEntry]] = field(default_factory=list)
     restated: list[tuple[int, CatalogueEntry]] = field(default_factory=list)
 
 
-class CatalogueKeeper:
+class CatalogueKeeper(CatalogueRows):
     """The catalogue, its facets and its index, on one connection."""
 
     def __init__(self, connection: Connection, index: SearchIndex) -> None:
         """Work on ``connection``, on which ``index`` works too."""
-        self._connection = connection
+        super().__init__(connection)
         self._index = index
 
     def follow(self, changed: Iterable[bytes]) -> None:
         """Make the rows of these Listings again, after their Projection rows changed."""
         wanted = sorted(set(changed))
-        for start in range(0, len(wanted), _LISTINGS_PER_SLICE):
-            self._follow_slice(wanted[start : start + _LISTINGS_PER_SLICE])
+        for start in range(0, len(wanted), LISTINGS_PER_SLICE):
+            self._follow_slice(wanted[start : start + LISTINGS_PER_SLICE])
 
     def follow_identity(self, identity: IdentityId) -> None:
         """Make the rows of all Listings of one Identity again."""
@@ -181,14 +82,6 @@ class CatalogueKeeper:
         )
         self._follow_all(ALL_HELD, ALL_NOT_HELD, is_rebuild=True)
         self._index.rebuild(self.docs())
-
-    def docs(self) -> Iterator[tuple[int, SearchDoc]]:
-        """Yield what is indexed, in the order of the numbers."""
-        after = 0
-        while page := self._connection.execute(DOCS_AFTER, {"after": after}).all():
-            for row in page:
-                yield row.n, _doc(row, "")
-            after = page[-1].n
 
     # --- following --------------------------------------------------------------------------
 
@@ -211,7 +104,7 @@ class CatalogueKeeper:
             at = {"after_ms": page[-1].time_ms, "after": page[-1].listing}
 
     def _follow_slice(self, ids: Sequence[bytes], *, is_rebuild: bool = False) -> None:
-        made, held = self._made(ids), self._held(ids)
+        made, held = self.made(ids), self.held(ids)
         changes = _Changes()
         fresh: list[CatalogueEntry] = []
         for listing in ids:
@@ -240,41 +133,6 @@ class CatalogueKeeper:
         elif changes.kept:
             self._count(changes.kept)
 
-    def _made(self, ids: Sequence[bytes]) -> dict[bytes, CatalogueEntry]:
-        """Return what should stand in the catalogue of these Listings."""
-        which = {"ids": ids}
-        found = self._connection.execute(OPENED, which).all()
-        if not found:
-            return {}
-        own_releases = _grouped(self._connection.execute(RELEASES_OF_OPENED, which), "listing")
-        own_prices = _grouped(self._connection.execute(PRICES_OF_OPENED, which), "listing")
-        renewed = {row.target: row for row in self._connection.execute(RENEWALS_OF_OPENED, which)}
-        made: dict[bytes, CatalogueEntry] = {}
-        for row in found:
-            in_order = sorted(
-                own_releases.get(row.listing, ()), key=lambda it: (it.time_ms, it.author, it.seq)
-            )
-            entry = catalogue_entry(
-                Sources(row, in_order, own_prices.get(row.listing, ()), renewed.get(row.listing))
-            )
-            if entry is not None:
-                made[row.listing] = entry
-        return made
-
-    def _held(self, ids: Sequence[bytes]) -> dict[bytes, _Held]:
-        """Return what stands in the catalogue of these Listings."""
-        found = self._connection.execute(HELD, {"ids": ids})
-        return {
-            row.listing: _Held(
-                row.n, {name: getattr(row, name) for name in _VALUES}, _doc(row, "doc_")
-            )
-            for row in found
-        }
-
-    def newest_n(self) -> int:
-        """Return the number of the change that came last, 0 before the first."""
-        return cast("int | None", self._connection.execute(NEWEST_N).scalar_one_or_none()) or 0
-
     # --- writing ----------------------------------------------------------------------------
 
     def _write(self, changes: _Changes) -> None:
@@ -282,7 +140,7 @@ class CatalogueKeeper:
             gone = {"ids": [held.n for held in changes.out]}
             self._uncount(gone)
             for part in (listing_facets, catalogue_text, catalogue):
-                self._connection.execute(delete(part).where(part.c.n.in_(_IDS)), gone)
+                self._connection.execute(delete(part).where(part.c.n.in_(IDS)), gone)
         if changes.into:
             self._connection.execute(
                 insert(catalogue), [{"n": n, **entry.values} for n, entry in changes.into]
@@ -302,7 +160,7 @@ class CatalogueKeeper:
     def _uncount(self, gone: Mapping[str, Sequence[int]]) -> None:
         counts = self._connection.execute(
             select(listing_facets.c.value, func.count().label("times"))
-            .where(listing_facets.c.n.in_(_IDS))
+            .where(listing_facets.c.n.in_(IDS))
             .group_by(listing_facets.c.value),
             gone,
         ).all()
@@ -334,7 +192,7 @@ class CatalogueKeeper:
         last, after = self.newest_n(), 0
         while page := self._connection.execute(ALL_HELD, {"after": after, "last": last}).all():
             ids = [row.listing for row in page]
-            made, held = self._made(ids), self._held(ids)
+            made, held = self.made(ids), self.held(ids)
             for listing in ids:
                 fault = self._fault(made.get(listing), held.get(listing))
                 if fault is not None:
@@ -343,19 +201,19 @@ class CatalogueKeeper:
             after = page[-1].n
         at = {"after_ms": -1, "after": b""}
         while page := self._connection.execute(ALL_NOT_HELD, at).all():
-            missing = self._made([row.listing for row in page])
+            missing = self.made([row.listing for row in page])
             if missing:
                 return f"listing {min(missing).hex()} is missing in the catalogue"
             at = {"after_ms": page[-1].time_ms, "after": page[-1].listing}
         return self._count_fault(found)
 
-    def _fault(self, entry: CatalogueEntry | None, held: _Held | None) -> str | None:
+    def _fault(self, entry: CatalogueEntry | None, held: Held | None) -> str | None:
         if held is None:
             return "its text is missing"
         if entry is None:
             return "it should not be there"
         if held.values != entry.values:
-            names = [name for name in _VALUES if held.values[name] != entry.values[name]]
+            names = [name for name in VALUES if held.values[name] != entry.values[name]]
             return f"{', '.join(names)} are not what its rows give"
         if held.doc != entry.doc:
             return "its text is not what its rows give"
@@ -398,16 +256,5 @@ def _tell(index: SearchIndex, changes: _Changes) -> None:
         index.put(n, entry.doc, before.get(n))
 
 
-def _grouped(rows: Iterable[AnyRow], name: str) -> dict[bytes, list[AnyRow]]:
-    found: dict[bytes, list[AnyRow]] = defaultdict(list)
-    for row in rows:
-        found[getattr(row, name)].append(row)
-    return found
-
-
-def _doc(row: AnyRow, prefix: str) -> SearchDoc:
-    return SearchDoc(**{name: getattr(row, prefix + name) for name in _DOC_COLUMNS})
-
-
 def _doc_values(doc: SearchDoc) -> dict[str, str]:
-    return {name: getattr(doc, name) for name in _DOC_COLUMNS}
+    return {name: getattr(doc, name) for name in DOC_COLUMNS}

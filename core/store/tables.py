@@ -293,7 +293,7 @@ listings: Final = Table(
     Column("state", Text, nullable=False),
     Column("media", Bytes, nullable=False),
     Column("text", Text, nullable=False),
-    Index("ix_listings_opened", "listing", "opened"),
+    Index("ix_listings_opened", "opened", "listing"),
     Index("ix_listings_identity", "identity", "opened", "time_ms", "listing"),
     Index("ix_listings_time", "opened", "time_ms", "listing"),
 )

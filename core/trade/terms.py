@@ -44,6 +44,7 @@ __all__ = [
     "Tier",
     "UnknownTemplate",
     "licence_problems",
+    "licence_text",
     "own_terms",
     "parse_template",
     "read_tier",
@@ -189,15 +190,24 @@ def licence_problems(draft: Draft) -> tuple[Problem, ...]:
 
 def text_hash(text: str) -> bytes:
     """Hash a licence text, or raise ``LicenceTextUnfit``."""
+    return sha256(licence_text(text).encode()).digest()
+
+
+def licence_text(text: str) -> str:
+    """Return ``text`` as it is hashed and kept, or raise ``LicenceTextUnfit``.
+
+    NFC, plain newlines, nothing blank at either end: a text file's last newline makes no
+    other licence of it.
+    """
     plain = unicodedata.normalize("NFC", text.replace("\r\n", "\n")).strip()
     is_fit = 1 <= len(plain) <= LICENCE_TEXT_CHARACTERS_MAX and is_text(plain, multiline=True)
     try:
-        raw = plain.encode()
+        plain.encode()
     except UnicodeEncodeError:  # a lone surrogate
         is_fit = False
     if not is_fit:
         raise LicenceTextUnfit(found=len(plain), most=LICENCE_TEXT_CHARACTERS_MAX)
-    return sha256(raw).digest()
+    return plain
 
 
 def _document(texts: _Texts) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import insert
 
 from hanse.core.ledger.codec import encode
+from hanse.core.model.licence import RIGHTS, Terms, tier_map
 from hanse.core.store.catalogue import CatalogueEntry, Sources, catalogue_entry
 from hanse.core.store.projections import NO_RELEASE, write_list
 from hanse.core.store.search import Fts5Index
@@ -51,6 +52,7 @@ class Shown:
     lang: str = "en"
     price_minor: int | None = 1000  # None: on request
     currency: str = "USD"
+    exponent: int = 2
     size: int = 1_000_000
     level: int = 0
     score_milli: int | None = None
@@ -108,7 +110,7 @@ def entry_of(shown: Shown, number: int) -> CatalogueEntry:
         size=shown.size,
         formats=write_list(shown.formats),
         edition="full",
-        tiers=encode([{"spdx": shown.licence, **dict.fromkeys(shown.rights, 1)}]),
+        tiers=encode([tier_map(_terms(shown), "usual", 0)]),
     )
     price = Row(
         prices,
@@ -118,7 +120,7 @@ def entry_of(shown: Shown, number: int) -> CatalogueEntry:
         mode="rfq" if shown.price_minor is None else "fixed",
         amount=shown.price_minor or 0,
         currency=shown.currency,
-        exponent=2,
+        exponent=shown.exponent,
         ceil=shown.price_minor or 0,
         params=encode({}),
     )
@@ -156,6 +158,11 @@ class Shelf:
             numbers.append(self.newest_n)
         write_rows(self.connection, ((n, self.entries[n]) for n in numbers))
         return numbers
+
+
+def _terms(shown: Shown) -> Terms:
+    granted = {name: 1 if name in shown.rights else 0 for name in RIGHTS}
+    return Terms(spdx=shown.licence, text_hash=bytes(32), **granted)
 
 
 def write_rows(connection: Connection, entries: Iterable[tuple[int, CatalogueEntry]]) -> None:

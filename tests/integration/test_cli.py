@@ -12,13 +12,11 @@ import subprocess
 import sys
 import zipfile
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hanse.app.bootstrap import Bootstrap
-from hanse.app.cli import main
 from hanse.app.command_table import COMMANDS
 from hanse.core.errors import (
     EXIT_DONE,
@@ -27,16 +25,12 @@ from hanse.core.errors import (
     EXIT_REFUSED,
     EXIT_WRONG_USE,
 )
-from hanse.core.keystore.keystore import KdfCost
-from hanse.core.limits import KDF_MEMORY_BYTES_MIN, KDF_OPS_MIN
-from tests.fakes.chance import SeededChance
 from tests.fakes.clock import FakeClock
-from tests.fakes.console import FakeConsole
+from tests.fakes.terminal import PASSPHRASE, Terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PASSPHRASE = "a long enough passphrase"
 WORD_CELL = re.compile(r"(\d+) ([a-z]+)")
 HAN = re.compile(r"[\u4e00-\u9fff]")
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -46,56 +40,6 @@ AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 def _no_locale(monkeypatch):
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
         monkeypatch.delenv(name, raising=False)
-
-
-CHEAP = KdfCost(KDF_OPS_MIN, KDF_MEMORY_BYTES_MIN)
-
-
-@dataclass
-class Terminal:
-    """One person at one terminal; the last run can be looked at."""
-
-    base: Path
-    clock: FakeClock = field(default_factory=lambda: FakeClock(1_800_000_000_000))
-    chance: SeededChance = field(default_factory=lambda: SeededChance("terminal"))
-    console: FakeConsole = field(default_factory=FakeConsole)
-
-    def run(self, *arguments, answers=None, piped=""):
-        """Run a command; ``answers`` put a person in front of the terminal."""
-        self.console = FakeConsole(
-            has_person=answers is not None, answers=answers or (), piped=piped
-        )
-        outside = Bootstrap(console=self.console, clock=self.clock, chance=self.chance, kdf=CHEAP)
-        return main([str(one) for one in arguments], outside)
-
-    def ok(self, *arguments, **options):
-        """Run a command that must succeed; return what it printed."""
-        status = self.run(*arguments, **options)
-        assert status == EXIT_DONE, self.console.err_text or self.console.out_text
-        return self.console.out_text
-
-    def json(self, *arguments, status=EXIT_DONE, **options):
-        """Run with ``--json``; return the result, or the error when one is expected."""
-        assert self.run(*arguments, "--json", **options) == status, self.console.out_text
-        [text] = self.console.outs
-        found = json.loads(text)
-        assert found["ok"] is (status == EXIT_DONE)
-        return found["result"] if found["ok"] else found["error"]
-
-    def findings(self, *arguments):
-        """Run the doctor, who may find something, and return all of it."""
-        self.run("doctor", "--json", *arguments)
-        return json.loads(self.console.out_text)["result"]["findings"]
-
-    def file(self, name, text):
-        path = self.base / name
-        path.write_text(text, "utf-8")
-        path.chmod(0o600)
-        return path
-
-    @property
-    def secret(self):
-        return ("--passphrase-file", self.file("passphrase", PASSPHRASE + "\n"))
 
 
 @dataclass

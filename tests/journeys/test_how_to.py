@@ -1,8 +1,8 @@
 """The pages for people, run: every ``hanse`` line of their ``sh`` blocks, in order, literally.
 
 A line ``# on PLACE`` says at whose computer the next lines are typed; each place has its own
-home, and the files of the current folder are carried along.  DEVICE and ENTRY stand for
-what a page says they stand for.
+home, and the files of the current folder are carried along.  DEVICE, ENTRY and LISTING stand
+for what a page says they stand for.
 """
 
 from __future__ import annotations
@@ -101,12 +101,14 @@ class Story:
         return result
 
     def stands_for(self, line: str) -> str:
-        """Put in what DEVICE and ENTRY mean on the page."""
+        """Put in what DEVICE, ENTRY and LISTING mean on the page."""
         if "DEVICE" in line:
             others = [it for it in self.ask("hanse account devices") if not it["is_this"]]
             line = line.replace("DEVICE", str(others[0]["device"])[:12])
         if "ENTRY" in line:
             line = line.replace("ENTRY", str(self.ask("hanse ledger show")[0]["entry_id"]))
+        if "LISTING" in line:
+            line = line.replace("LISTING", str(self.ask("hanse listing mine")[0]["listing"])[:12])
         return line
 
 
@@ -185,6 +187,15 @@ def test_verify_a_file(story):
         "hanse account profile --about words",
     )
     tell(story, *lines_of("docs/how-to/verify-a-file.md"))
+
+
+def test_sell_a_model(story):
+    shutil.copy(ROOT / "examples" / "image_recognition_model.h5", ".")
+    shutil.copy(ROOT / "resources" / "sample_models" / "image-recognition" / "model.onnx", "better_model.onnx")
+    tell(story, *lines_of("docs/how-to/sell.md"))
+    rows = story.ask("hanse listing mine")
+    assert [row["state"] for row in rows] == ["withdrawn"]
+    assert json.loads(Path("bom.json").read_text(encoding="utf-8"))["specVersion"] == "1.6"
 
 
 def test_every_how_to_page_is_run():

@@ -253,7 +253,7 @@ CHINESE = st.text(CHARACTERS, min_size=1, max_size=3) | st.sampled_from(TAGS) | 
 ENGLISH = st.sampled_from(WORDS) | st.sampled_from(NAMES)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(CHINESE)
 @example("天地")
 def test_chinese_of_any_length_is_found_as_like_would(reads, text):
@@ -266,21 +266,21 @@ def test_english_is_found_by_word_stem_and_meaning(reads, text):
     assert hits(reads, text) == expected([text])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.sampled_from(WORDS), st.integers(1, 6))
 def test_a_word_being_typed_is_found_by_its_beginning(reads, word, length):
     text = word[:length]
     assert hits(reads, text, is_typing=True) == expected([text], is_typing=True)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(CHINESE, ENGLISH, st.booleans())
 def test_words_of_both_languages_must_both_be_there(reads, chinese, english, chinese_first):
     pieces = [chinese, english] if chinese_first else [english, chinese]
     assert hits(reads, "，".join(pieces)) == expected(pieces)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text(max_size=80), st.booleans())
 @example('"', True)
 @example("\0", False)

@@ -47,7 +47,7 @@ def _create_projections() -> None:
     op.create_index(
         "ix_listings_identity", "listings", ["identity", "opened", "time_ms", "listing"]
     )
-    op.create_index("ix_listings_opened", "listings", ["listing", "opened"])
+    op.create_index("ix_listings_opened", "listings", ["opened", "listing"])
     op.create_index("ix_listings_time", "listings", ["opened", "time_ms", "listing"])
     op.create_table(
         "releases",

@@ -224,7 +224,7 @@ def test_each_value_of_a_facet_counts_a_listing_once(store, take, rows, author):
 
 
 def test_more_listings_than_a_slice_are_followed(store, take, rows, author, monkeypatch):
-    monkeypatch.setattr(cataloguing, "_LISTINGS_PER_SLICE", 2)
+    monkeypatch.setattr(cataloguing, "LISTINGS_PER_SLICE", 2)
     laptop, phone = author.device(), author.device("phone")
     for number in range(5):
         laptop.publish(f"model {number}")
