@@ -130,13 +130,7 @@ _LISTING_WORDS = (
     Parameter("--capacity", Kind.NUMBER, "option.capacity", "metavar.number"),
 )
 _RELEASE_WORDS = (
-    Parameter(
-        "--release-version",
-        Kind.TEXT,
-        "option.release_version",
-        "metavar.version",
-        passed_as="version",
-    ),
+    Parameter("--release-version", Kind.TEXT, "option.release_version", "metavar.version"),
     Parameter("--notes", Kind.TEXT, "option.notes", "metavar.text"),
     Parameter("--licence", Kind.TEXT, "option.licence", "metavar.licence"),
     Parameter("--licence-file", Kind.FILE, "option.licence_file", "metavar.file"),

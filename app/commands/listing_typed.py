@@ -76,7 +76,7 @@ class ListingWords(TypedDict, total=False):
 class ListingOptions(ListingWords, total=False):
     """And those that describe a Release of it."""
 
-    version: str | None
+    release_version: str | None
     notes: str | None
     licence: str | None
     licence_file: Path | None
@@ -176,7 +176,7 @@ class _Reader:
             ("currency", typed.get("currency")),
             ("task", typed.get("task")),
             ("lang", typed.get("language")),
-            ("version", typed.get("version")),
+            ("version", typed.get("release_version")),
             ("notes", typed.get("notes")),
         ):
             if value is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from hanse.core.artifacts.content_vectors import check_content_vectors, is_content_vectors
 from hanse.core.engine.sources import open_file
 from hanse.core.engine.views import Fault, VerifyReport
 from hanse.core.errors import (
@@ -153,7 +154,8 @@ def _verify_proof(subject: str, raw: bytes) -> VerifyReport:
 
 
 def _verify_vectors(subject: str, raw: bytes) -> VerifyReport:
-    count, faults = check_vectors(raw)
+    check = check_content_vectors if is_content_vectors(raw) else check_vectors
+    count, faults = check(raw)
     return VerifyReport(
         subject,
         count,

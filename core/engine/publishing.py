@@ -252,7 +252,7 @@ class Publishing:
                     updated_ms=context.clock.now_ms(),
                 )
             )
-            for replaced in {source, row.artifact} - {manifest.artifact_id, None}:
+            for replaced in {source, row.artifact or source} - {manifest.artifact_id}:
                 self._release(uow, replaced)
             uow.commit()
         return self.view(draft_id)

@@ -9,7 +9,8 @@
 * The files are made by whoever wants to compare two programs, so nothing in them
   is trusted: every size is bounded and no other exception comes out.
 
-Nothing here reads a file; the bytes are an argument.
+Nothing here reads a file; the bytes are an argument.  What a model's content must be is
+``hanse.core.artifacts.content_vectors``'s, by the same rules.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ if TYPE_CHECKING:
 
 _START: Final = re.compile(rb'\s*\{\s*"about"\s*:')
 
-_Hex = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2})*\Z")]
-_Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
-_Hex16 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
-_Note = Annotated[str, msgspec.Meta(max_length=VECTOR_NOTE_CHARACTERS_MAX)]
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
-_Ids = Annotated[list[_Hex], msgspec.Meta(max_length=VECTOR_IDS_MAX)]
+Hex = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2})*\Z")]
+Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Hex16 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
+Note = Annotated[str, msgspec.Meta(max_length=VECTOR_NOTE_CHARACTERS_MAX)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+HexList = Annotated[list[Hex], msgspec.Meta(max_length=VECTOR_IDS_MAX)]
 
 _ZEROS: Final = "00" * 32
 
@@ -68,23 +69,23 @@ class VectorsDamaged(VerificationFailed):
         super().__init__(where="byte 0", reason=reason)
 
 
-class _Vector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``reason`` is given for what must be refused."""
+class Vector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every vector is: ``reason`` is given for what must be refused."""
 
-    note: _Note = ""
+    note: Note = ""
     reason: str | None = None
 
 
-_V = TypeVar("_V", bound=_Vector)
+_V = TypeVar("_V", bound=Vector)
 
 
-class _Encoding(_Vector, frozen=True, kw_only=True):
-    hex: _Hex
+class _Encoding(Vector, frozen=True, kw_only=True):
+    hex: Hex
     value: object = None
 
 
 class _ValidBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    hex: _Hex
+    hex: Hex
     value: object
 
 
@@ -94,12 +95,12 @@ class _Kind(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     invalid: list[_Encoding]
 
 
-class _Entry(_Vector, frozen=True, kw_only=True):
+class _Entry(Vector, frozen=True, kw_only=True):
     """One Entry and the verdict on it; the other fields only where the verdict has them."""
 
-    header: _Hex
-    signature: _Hex
-    body: _Hex | None
+    header: Hex
+    signature: Hex
+    body: Hex | None
     verdict: str
     body_state: str | None = None
     disputed_seq: int | None = None
@@ -108,102 +109,102 @@ class _Entry(_Vector, frozen=True, kw_only=True):
 class _FeedResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is held of one Feed at the end, up to where it counts, and what is void in it."""
 
-    author: _Hex32
+    author: Hex32
     state: str
     held: int
     counts: int
     void: list[tuple[int, str]]
 
 
-class _Feeds(_Vector, frozen=True, kw_only=True):
+class _Feeds(Vector, frozen=True, kw_only=True):
     now_ms: int
     entries: Annotated[list[_Entry], msgspec.Meta(max_length=VECTOR_FEED_ENTRIES_MAX)]
     feeds: list[_FeedResult]
 
 
-class _Fork(_Vector, frozen=True, kw_only=True):
-    hex: _Hex
-    author: _Hex32 | None = None
+class _Fork(Vector, frozen=True, kw_only=True):
+    hex: Hex
+    author: Hex32 | None = None
     disputed_seq: int | None = None
 
 
-class _Tree(_Vector, frozen=True, kw_only=True):
-    ids: _Ids
-    peaks: _Hex
-    root: _Hex | None
+class _Tree(Vector, frozen=True, kw_only=True):
+    ids: HexList
+    peaks: Hex
+    root: Hex | None
 
 
-class _Inclusion(_Vector, frozen=True, kw_only=True):
-    id: _Hex
+class _Inclusion(Vector, frozen=True, kw_only=True):
+    id: Hex
     seq: int
     size: int
-    path: _Ids
-    root: _Hex
+    path: HexList
+    root: Hex
 
 
-class _Consistency(_Vector, frozen=True, kw_only=True):
+class _Consistency(Vector, frozen=True, kw_only=True):
     old_size: int
-    old_root: _Hex
+    old_root: Hex
     new_size: int
-    new_root: _Hex
-    path: _Ids
+    new_root: Hex
+    path: HexList
 
 
 class _Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    r: _Count
-    key: _Hex32
-    identity_salt: _Hex16
+    r: Count
+    key: Hex32
+    identity_salt: Hex16
 
 
 class _Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    epoch: _Count
-    sale_seed: _Hex32
-    buy_seed: _Hex32
-    box: _Hex32
-    backup_key: _Hex32
-    content_key: _Hex32
-    sale_key: _Hex32
-    seller_order_box: _Hex32
-    buyer_order_box: _Hex32
-    licence_key: _Hex32
-    rating_key: _Hex32
+    epoch: Count
+    sale_seed: Hex32
+    buy_seed: Hex32
+    box: Hex32
+    backup_key: Hex32
+    content_key: Hex32
+    sale_key: Hex32
+    seller_order_box: Hex32
+    buyer_order_box: Hex32
+    licence_key: Hex32
+    rating_key: Hex32
 
 
 class _Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    seed: _Hex32
-    key: _Hex32
-    box: _Hex32
+    seed: Hex32
+    key: Hex32
+    box: Hex32
 
 
-class _Phrase(_Vector, frozen=True, kw_only=True):
+class _Phrase(Vector, frozen=True, kw_only=True):
     """A phrase and all that comes from it; the last four fields are what keys are made for."""
 
     phrase: Annotated[str, msgspec.Meta(max_length=1000)]
-    bip39_seed: _Hex = ""
-    root_secret: _Hex = ""
+    bip39_seed: Hex = ""
+    root_secret: Hex = ""
     identity: str = ""
     roots: list[_Root] = []
     epochs: list[_Epoch] = []
     device: _Device | None = None
-    seal_salt: _Hex32 = _ZEROS
-    order_id: _Hex32 = _ZEROS
-    order_nonce: _Hex16 = _ZEROS[:32]
+    seal_salt: Hex32 = _ZEROS
+    order_id: Hex32 = _ZEROS
+    order_nonce: Hex16 = _ZEROS[:32]
 
 
-class _Envelope(_Vector, frozen=True, kw_only=True):
+class _Envelope(Vector, frozen=True, kw_only=True):
     """A sealed Body in its Entry, a reader's secret, and what he finds (null: not for him)."""
 
-    header: _Hex
-    signature: _Hex
-    body: _Hex
-    secret: _Hex32
-    key: _Hex32 | None = None
-    inner: _Hex | None = None
+    header: Hex
+    signature: Hex
+    body: Hex
+    secret: Hex32
+    key: Hex32 | None = None
+    inner: Hex | None = None
 
 
-class _Disclosure(_Vector, frozen=True, kw_only=True):
-    hex: _Hex
-    inner: _Hex | None = None
+class _Disclosure(Vector, frozen=True, kw_only=True):
+    hex: Hex
+    inner: Hex | None = None
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -228,10 +229,14 @@ def is_vector_file(start: bytes) -> bool:
 
 def check_vectors(raw: bytes) -> tuple[int, list[tuple[str, str]]]:
     """Run every vector in ``raw``; return how many there are, and where which differ and how."""
-    document = _read(raw)
+    return run_checks(_checks(_read(raw)))
+
+
+def run_checks(checks: Iterable[Check]) -> tuple[int, list[tuple[str, str]]]:
+    """Count checks and collect what differs; raise ``VectorsDamaged`` for none or too many."""
     count = 0
     faults: list[tuple[str, str]] = []
-    for where, fault in _checks(document):
+    for where, fault in checks:
         count += 1
         if count > VECTORS_MAX:
             raise VectorsDamaged(f"more than {VECTORS_MAX} vectors")
@@ -250,23 +255,28 @@ def _read(raw: bytes) -> _Document:
 
 
 def _checks(document: _Document) -> Iterator[Check]:
-    yield from _each("valid", document.valid, _check_encoding)
-    yield from _each("hostile", document.hostile, _check_encoding)
+    yield from each_vector("valid", document.valid, _check_encoding)
+    yield from each_vector("hostile", document.hostile, _check_encoding)
     for row in document.kinds:
         yield f"kinds {row.kind}: valid", _body_differs(row)
-        yield from _each(f"kinds {row.kind}: invalid", row.invalid, _body_check(row.kind))
+        yield from each_vector(f"kinds {row.kind}: invalid", row.invalid, _body_check(row.kind))
     for number, vector in enumerate(document.feeds, start=1):
         yield from _check_feeds(f"feeds {number}, {vector.note}", vector)
-    yield from _each("forks", document.forks, _check_fork)
-    yield from _each("trees", document.trees, _check_tree)
-    yield from _each("inclusion", document.inclusion, _check_inclusion)
-    yield from _each("consistency", document.consistency, _check_consistency)
-    yield from _each("phrases", document.phrases, _check_phrase)
-    yield from _each("envelopes", document.envelopes, _check_envelope)
-    yield from _each("disclosures", document.disclosures, _check_disclosure)
+    yield from each_vector("forks", document.forks, _check_fork)
+    yield from each_vector("trees", document.trees, _check_tree)
+    yield from each_vector("inclusion", document.inclusion, _check_inclusion)
+    yield from each_vector("consistency", document.consistency, _check_consistency)
+    yield from each_vector("phrases", document.phrases, _check_phrase)
+    yield from each_vector("envelopes", document.envelopes, _check_envelope)
+    yield from each_vector("disclosures", document.disclosures, _check_disclosure)
 
 
-def _each(name: str, vectors: Iterable[_V], check: Callable[[_V], str | None]) -> Iterator[Check]:
+def each_vector(
+    name: str,
+    vectors: Iterable[_V],
+    check: Callable[[_V], str | None],
+    reason_of: Callable[[HanseError], str] | None = None,
+) -> Iterator[Check]:
     """Run ``check`` on each: it raises what the reason names, else says what differs."""
     for number, vector in enumerate(vectors, start=1):
         where = f"{name} {number}, {vector.note}"
@@ -274,7 +284,7 @@ def _each(name: str, vectors: Iterable[_V], check: Callable[[_V], str | None]) -
         try:
             differs = check(vector)
         except HanseError as error:
-            found = _reason(error)
+            found = (reason_of or _reason)(error)
             if found == expected:
                 yield where, None
             else:
@@ -287,7 +297,8 @@ def _reason(error: HanseError) -> str:
     return error.reason if isinstance(error, RejectedEntry) else error.code
 
 
-def _first_difference(pairs: Iterable[tuple[str, object, object]]) -> str | None:
+def first_difference(pairs: Iterable[tuple[str, object, object]]) -> str | None:
+    """Compare (name, expected, found) one after the other, and say where they first differ."""
     for name, expected, found in pairs:
         if expected != found:
             return f"{name}: expected {expected}, found {found}"
@@ -349,7 +360,7 @@ def _check_feeds(name: str, vector: _Feeds) -> Iterator[Check]:
     for number, entry in enumerate(vector.entries, start=1):
         found = _verdict(ledger, entry, vector.now_ms)
         expected = (entry.verdict, entry.reason, entry.body_state, entry.disputed_seq)
-        differs = _first_difference(
+        differs = first_difference(
             zip(("verdict", "reason", "body state", "disputed seq"), expected, found, strict=True)
         )
         yield f"{name}: entry {number}", differs
@@ -358,7 +369,7 @@ def _check_feeds(name: str, vector: _Feeds) -> Iterator[Check]:
     for author in sorted(held | expected_results):
         yield (
             f"{name}: feed {author}",
-            _first_difference([("feed", expected_results.get(author), held.get(author))]),
+            first_difference([("feed", expected_results.get(author), held.get(author))]),
         )
 
 
@@ -416,7 +427,7 @@ def _void(ledger: MemoryLedger, author: AuthorKey, counted: int) -> Iterator[tup
 
 def _check_fork(vector: _Fork) -> str | None:
     fork = check_fork(_b(vector.hex))
-    return _first_difference(
+    return first_difference(
         [
             ("author", vector.author, fork.author.hex()),
             ("disputed seq", vector.disputed_seq, fork.disputed_seq),
@@ -433,7 +444,7 @@ def _check_tree(vector: _Tree) -> str | None:
     for entry_id in ids:
         peaks.add(entry_id)
     root, again = peaks.root(), root_of(ids)
-    return _first_difference(
+    return first_difference(
         [
             ("peaks", vector.peaks, peaks.to_bytes().hex()),
             ("root", vector.root, None if root is None else root.hex()),
@@ -480,7 +491,7 @@ def _check_phrase(vector: _Phrase) -> str | None:
         seed = _b(device.seed)
         key, box = Signer.from_seed(seed).public_key, device_box_secret(seed).public_key
         pairs.append(("device", device, _Device(device.seed, key.hex(), box.hex())))
-    return _first_difference(pairs)
+    return first_difference(pairs)
 
 
 def _derived(vector: _Phrase, seeds: EpochSeeds) -> _Epoch:
@@ -502,7 +513,7 @@ def _derived(vector: _Phrase, seeds: EpochSeeds) -> _Epoch:
 
 def _check_envelope(vector: _Envelope) -> str | None:
     opened = open_body(_entry(vector), [BoxSecret(_b(vector.secret))])
-    return _first_difference(
+    return first_difference(
         [
             ("key", vector.key, None if opened is None else opened.key.hex()),
             ("inner", vector.inner, None if opened is None else _inner(opened)),
@@ -516,7 +527,7 @@ def _entry(vector: _Envelope) -> CheckedEntry:
 
 def _check_disclosure(vector: _Disclosure) -> str | None:
     _, opened = check_disclosure(decode(_b(vector.hex), Disclosure))
-    return _first_difference([("inner", vector.inner, _inner(opened))])
+    return first_difference([("inner", vector.inner, _inner(opened))])
 
 
 def _inner(opened: Opened) -> str:

@@ -38,7 +38,7 @@ _CJK: Final = (
 )
 _CJK_CHARACTER: Final = re.compile(f"[{_CJK}]")
 _RUN: Final = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+")
-_MARKS: Final = re.compile("[\u0300-\u036f]+")  # accents that belong to no letter after NFKC
+_MARKS: Final = re.compile("[\u0300-\u036f]+")  # accents, apart from their letters
 
 _BREAK: Final = "\0"  # a unit no alias has: what stands left and right of it is not one word
 _JOINS: Final = frozenset(" -_/\u2010\u2011")  # between two Latin words of one alias
@@ -279,9 +279,11 @@ def units_of(text: str) -> tuple[str, ...]:
 
 
 def fold(text: str) -> str:
-    """Make equal what people take for the same letters: NFKC, case, stray accents."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return _MARKS.sub("", unicodedata.normalize("NFKC", folded))
+    """Make equal what people take for the same letters: NFKC, case, and no accents."""
+    if text.isascii():
+        return text.lower()
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return unicodedata.normalize("NFKC", _MARKS.sub("", unicodedata.normalize("NFKD", plain)))
 
 
 def cut(folded: str) -> Cut:

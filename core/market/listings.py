@@ -43,6 +43,7 @@ from hanse.core.market.completeness import SECTORS_WITH_RISK, needed_for_sector
 from hanse.core.market.currencies import (
     BadMoney,
     UnknownCurrency,
+    WrongDecimals,
     find_currency,
     parse_money,
     plain_amount,
@@ -99,6 +100,7 @@ _VERSION: Final = re.compile(  # Semantic Versioning 2.0.0
 )
 _KEY_SIZE_BYTES: Final = 32
 _SHOWN_CHARACTERS: Final = 60  # of a text that is quoted in a sentence
+_FINEST_CURRENCY: Final = "XMR"  # has the most decimals
 _FINAL_ANSWERS: Final = ("may_sell", "no_prohibited_use")  # "no" here ends it
 
 VersionOrder = tuple[int, int, int, tuple[tuple[int, int, str], ...]]
@@ -398,7 +400,21 @@ def _money(draft: Draft, field: str, text: str, *, is_adjustment: bool = False) 
     except BadMoney as error:
         return Problem(error.code, field, error.values)
     except UnknownCurrency:
-        return None  # said once, of the currency
+        # The currency is said once; of the amount, what is wrong in any currency.
+        return _money_anyway(draft, field, text, is_adjustment=is_adjustment)
+    return None
+
+
+def _money_anyway(draft: Draft, field: str, text: str, *, is_adjustment: bool) -> Problem | None:
+    try:
+        parse_money(text, _FINEST_CURRENCY, is_adjustment=is_adjustment)
+    except WrongDecimals:
+        return None
+    except BadMoney as error:
+        values = {**error.values}
+        if "currency" in values:
+            values["currency"] = _quoted(draft.currency)
+        return Problem(error.code, field, values)
     return None
 
 

@@ -87,9 +87,9 @@ def segment_doc(doc: SearchDoc) -> SegmentedDoc:
     for source in (doc.title, doc.tags, doc.text):
         found = cut(fold(source))
         columns.append(_segment_runs(found.runs))
-        words.update(found.runs)
+        words.update(run[:SEARCH_WORD_CHARACTERS_MAX] for run in found.runs)
         ids |= {mention.concept_id for mention in known.mentions(found.units)}
-    stems = {stem(word) for word in words if _ENGLISH.fullmatch(word)}
+    stems = {stem(word) for word in words if has_stem(word)}
     wider = {more for concept_id in ids for more in known.broader(concept_id)}
     stems |= {concept_token(concept_id) for concept_id in ids | wider}
     title, tags, text = columns
@@ -104,11 +104,16 @@ def segment(text: str) -> str:
 @lru_cache(maxsize=SEARCH_STEMS_REMEMBERED_MAX)
 def stem(word: str) -> str:
     """Return the stem of an English word; other words come back as they are."""
-    if _ENGLISH.fullmatch(word) is None:
+    if not has_stem(word):
         return word
     # The stemmer keeps its word while it works, so each call has its own.  The pure one, by
     # name: the package would hand out another implementation where one is installed.
     return str(EnglishStemmer().stemWord(word))
+
+
+def has_stem(word: str) -> bool:
+    """Say whether the stem of ``word`` is kept for every document that has the word."""
+    return _ENGLISH.fullmatch(word) is not None
 
 
 def concept_token(concept_id: str) -> str:

@@ -12,14 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sqlalchemy import Select, UnaryExpression, bindparam, select
+from sqlalchemy import Select, UnaryExpression, bindparam, false, select
 from sqlalchemy.sql import operators
 
-from hanse.core.limits import MONEY_AMOUNT_MAX
+from hanse.core.limits import MONEY_AMOUNT_MAX, SEARCH_EXAMINED_MAX
 from hanse.core.market.facets import Facet, price_band, size_band
 from hanse.core.market.search import Bridge, Word, facet_token, parse_search
 from hanse.core.store.catalogue_order import between
-from hanse.core.store.search import FTS_SELF, catalogue_fts, match_of
+from hanse.core.store.search import FTS_SELF, catalogue_fts, match_of, rank_of
 from hanse.core.store.tables import catalogue
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ T = TypeVar("T")
 Numbers = Select[int]  # of rows of the catalogue
 
 STATE_OPEN: Final = "open"
-STATE_PAUSED: Final = "paused"  # what is withdrawn is not in the catalogue at all
+PAUSED: Final = facet_token("state", "paused")  # what is withdrawn is not in the catalogue at all
+NOTHING: Final[Numbers] = select(catalogue.c.n.label("n")).where(false())
 
 _LEVELS: Final = range(5)
 _MICRO_DIGITS: Final = 6
@@ -46,23 +47,25 @@ _WIDE_LETTERS: Final = 2  # a beginning this short is found too often to tell hi
 class Plan:
     """A query as the tables are asked.
 
-    ``match`` is of words and facet tokens, ``words`` of the words alone.  ``ranges`` and
-    ``shown`` are conditions on the row; ``hidden``, where it is given, are the numbers of the
-    rows that do not meet ``shown``, so that no row needs to be read for it.
+    ``match`` is of words and facet tokens, and of nothing paused that is not asked for;
+    ``words`` is of the words as they were typed, any of them.  ``ranges`` and ``shown`` are
+    conditions on the row; ``expired``, where it is given, are the numbers of what has
+    expired, so that no row needs to be read for it.
     """
 
     match: str | None
     words: str | None
     ranges: tuple[ColumnElement[bool], ...]
     shown: tuple[ColumnElement[bool], ...]
-    hidden: Numbers | None
+    expired: Numbers | None
+    is_without_paused: bool
     is_wide: bool  # a word is a beginning so short that it tells no hit from another
     is_cut: bool
 
     @property
     def reads_rows(self) -> bool:
         """Say whether the index alone does not tell what a hit is."""
-        return self.match is None or bool(self.ranges) or self.hidden is None
+        return self.match is None or bool(self.ranges) or self.expired is None
 
     @property
     def is_plain(self) -> bool:
@@ -71,47 +74,59 @@ class Plan:
 
 
 def plan_of(
-    query: CatalogueQuery, sellers: Iterable[bytes] | None, hidden: Numbers | None, now_ms: int
+    query: CatalogueQuery, sellers: Iterable[bytes] | None, expired: Numbers | None, now_ms: int
 ) -> Plan:
     """Plan ``query``; ``sellers``, where given, are the only ones whose Listings count."""
     search = parse_search(query.text, is_typing=query.is_typing)
     groups = list(_token_groups(query))
     if sellers is not None:
         groups.append([facet_token("identity", seller.hex()) for seller in sellers])
+    without = [] if query.with_paused else [PAUSED]
+    levels = [facet_token("level", str(level)) for level in _LEVELS]
+    if query.level_min and (query.level_min > len(_LEVELS) // 2 or not (search.terms or groups)):
+        groups.append(levels[query.level_min :])
+    else:  # the few Levels that do not count are left out sooner than the many are found
+        without += levels[: query.level_min]
     shown: list[ColumnElement[bool]] = []
     if not query.with_paused:
         shown.append(aside(catalogue.c.state) == STATE_OPEN)
     if not query.with_expired:
         shown.append(aside(catalogue.c.valid_until_ms) > now_ms)
     return Plan(
-        match=match_of(search.terms, groups),
-        words=match_of(search.terms),
+        match=match_of(search.terms, groups, without),
+        words=rank_of(search.terms),
         ranges=tuple(_ranges(query)),
         shown=tuple(shown),
-        hidden=hidden,
+        expired=expired,
+        is_without_paused=not query.with_paused,
         is_wide=any(_is_wide(term) for term in search.terms),
         is_cut=search.is_cut,
     )
 
 
-def number_in(plan: Plan) -> ColumnElement[int]:
-    """Return where the numbers come from: the index, or without a match the rows."""
-    return catalogue.c.n if plan.match is None else catalogue_fts.c.rowid
-
-
-def found_by_index(plan: Plan) -> Numbers:
+def found_by_index(plan: Plan, above: int | None = None) -> Numbers:
     """Select what the index finds, the newest first, whatever else its rows must meet."""
-    n = number_in(plan)
+    n = catalogue.c.n if plan.match is None else catalogue_fts.c.rowid
     statement = select(n.label("n")).order_by(n.desc())
-    return statement if plan.match is None else statement.where(matches(plan.match))
+    if plan.match is not None:
+        statement = statement.where(matches(plan.match))
+    return statement if above is None else statement.where(n > above)
 
 
-def hits_of(plan: Plan) -> Numbers:
-    """Select the hits, the newest first: one after the other, nothing is sorted for it."""
-    statement = found_by_index(plan)
-    if plan.match is not None and plan.reads_rows:
-        statement = statement.join(catalogue, catalogue.c.n == catalogue_fts.c.rowid)
-    return statement.where(*plan.ranges, *_shown(plan, number_in(plan)))
+def hits_of(plan: Plan, above: int | None = None) -> Numbers:
+    """Select the hits, the newest first; of those whose rows decide, no more are looked at."""
+    found = found_by_index(plan, above)
+    if not plan.reads_rows:
+        if plan.expired is not None and plan.expired is not NOTHING:
+            found = found.where(aside(catalogue_fts.c.rowid).not_in(plan.expired))
+        return found
+    examined = found.limit(bindparam("examined", SEARCH_EXAMINED_MAX)).subquery("examined")
+    return (
+        select(examined.c.n)
+        .join(catalogue, catalogue.c.n == examined.c.n)
+        .where(*plan.ranges, *plan.shown)
+        .order_by(examined.c.n.desc())
+    )
 
 
 def rows_of(plan: Plan) -> Select[*tuple[Any, ...]]:
@@ -149,12 +164,6 @@ def aside(column: ColumnElement[T]) -> ColumnElement[T]:
     return UnaryExpression(column, operator=operators.custom_op("+"), type_=column.type)
 
 
-def _shown(plan: Plan, number: ColumnElement[int]) -> tuple[ColumnElement[bool], ...]:
-    if plan.hidden is None or plan.match is None:
-        return plan.shown
-    return (aside(number).not_in(plan.hidden),)
-
-
 def _ranges(query: CatalogueQuery) -> Iterator[ColumnElement[bool]]:
     """Say what of a row must be met beside its tokens; no index is chosen for it."""
     if query.currency is not None:
@@ -179,8 +188,6 @@ def _token_groups(query: CatalogueQuery) -> Iterator[list[str]]:
     for facet, values in chosen:
         if values:
             yield [facet_token(facet, value) for value in values]
-    if query.level_min:
-        yield [facet_token("level", str(level)) for level in _LEVELS if level >= query.level_min]
     if query.currency is not None and (query.price_min_micro or query.price_max_micro is not None):
         currency = query.currency
         found = _magnitudes(query.price_min_micro, query.price_max_micro)

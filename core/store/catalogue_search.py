@@ -24,11 +24,8 @@ from sqlalchemy import (
     Integer,
     bindparam,
     cast,
-    distinct,
-    false,
     func,
     select,
-    union_all,
 )
 
 from hanse.core.limits import (
@@ -55,10 +52,10 @@ from hanse.core.market.catalogue_query import (
     check_page,
 )
 from hanse.core.market.facets import FACETS, Facet
-from hanse.core.market.search import facet_token
 from hanse.core.store.catalogue_order import Found, Order, order_of
 from hanse.core.store.catalogue_plan import (
-    STATE_PAUSED,
+    NOTHING,
+    PAUSED,
     Plan,
     aside,
     found_by_index,
@@ -66,12 +63,11 @@ from hanse.core.store.catalogue_plan import (
     is_listed,
     is_probed,
     matches,
-    number_in,
     plan_of,
     rows_of,
 )
 from hanse.core.store.projections import read_list
-from hanse.core.store.search import COLUMN_WEIGHTS, FTS_SELF, catalogue_fts, match_of
+from hanse.core.store.search import COLUMN_WEIGHTS, FTS_SELF, catalogue_fts, facets_of
 from hanse.core.store.tables import catalogue, facet_values, follows, listing_facets
 
 if TYPE_CHECKING:
@@ -130,13 +126,12 @@ _counted: Final = (
 COUNTS_OF: Final = select(
     facet_values.c.facet, facet_values.c.value, _counted.c.listings
 ).join_from(_counted, facet_values, facet_values.c.number == _counted.c.value)
-ALL: Final = select(func.sum(facet_values.c.listings)).where(facet_values.c.facet == "state")
-EXPIRED: Final = select(catalogue.c.n)  # with the time, which is the caller's
-# The index knows them by their token; the facets themselves have no index by value.
-NOT_OPEN: Final = select(catalogue_fts.c.rowid.label("n")).where(
-    matches(match_of((), [[facet_token("state", STATE_PAUSED)]]))
+ALL: Final = select(func.coalesce(func.sum(facet_values.c.listings), 0)).where(
+    facet_values.c.facet == "state"  # which every Listing has one of
 )
-NOTHING: Final = select(catalogue.c.n).where(false())
+EXPIRED: Final = select(catalogue.c.n.label("n"))  # with the time, which is the caller's
+# The index knows them by their token; the facets themselves have no index by value.
+NOT_OPEN: Final = select(catalogue_fts.c.rowid.label("n")).where(matches(facets_of((PAUSED,))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,24 +175,24 @@ class CatalogueSearch:
         """Count the hits that came or changed after the row ``n``, up to the most counted."""
         query.check()
         plan = self._plan(query, now_ms)
-        return self._at_most(_above(hits_of(plan), plan, n), SEARCH_COUNTED_MAX)
+        return self._at_most(hits_of(plan, n), SEARCH_COUNTED_MAX)
 
     def facets(self, query: CatalogueQuery, *, now_ms: int) -> FacetCounts:
         """Count the values of every facet among the hits of ``query``."""
         query.check()
         plan = self._plan(query, now_ms)
-        if plan.is_plain and plan.hidden is not None:
-            return FacetCounts(_by_facet(self._all_counts(plan.hidden)), is_sample=False)
-        floor = self._floor(plan)
-        numbers = self._numbers(plan, SEARCH_RANKED_MAX + 1, floor=floor)
-        is_sample = len(numbers) > SEARCH_RANKED_MAX or floor is not None
+        hidden = self._hidden(plan)
+        if hidden is not None:
+            return FacetCounts(_by_facet(self._all_counts(hidden)), is_sample=False)
+        numbers = self._numbers(plan, SEARCH_RANKED_MAX + 1)
+        is_sample = len(numbers) > SEARCH_RANKED_MAX or not self._is_all(plan)
         return FacetCounts(_by_facet(self._counts_of(numbers[:SEARCH_RANKED_MAX])), is_sample)
 
     # --- hits -------------------------------------------------------------------------------
 
     def _plan(self, query: CatalogueQuery, now_ms: int) -> Plan:
         followed = None if query.followed_by is None else self._followed(query.followed_by)
-        return plan_of(query, followed, self._hidden(query, now_ms), now_ms)
+        return plan_of(query, followed, self._expired(query, now_ms), now_ms)
 
     def _followed(self, identity: bytes) -> list[bytes]:
         found = self._connection.execute(
@@ -205,37 +200,30 @@ class CatalogueSearch:
         )
         return [row.target for row in found]
 
-    def _hidden(self, query: CatalogueQuery, now_ms: int) -> Numbers | None:
-        """Select what is not shown, each by its index; ``None`` when it is too much for a set."""
-        parts = []
-        if not query.with_expired:
-            parts.append(EXPIRED.where(catalogue.c.valid_until_ms <= bindparam("now", now_ms)))
-        if not query.with_paused:
-            parts.append(NOT_OPEN)
-        room = SEARCH_HIDDEN_MAX
-        for part in parts:
-            room -= self._at_most(part, room + 1)
-            if room < 0:
-                return None
-        if not parts:
+    def _expired(self, query: CatalogueQuery, now_ms: int) -> Numbers | None:
+        """Select what has expired and is not asked for; ``None`` when it is too much for a set."""
+        if query.with_expired:
             return NOTHING
-        return parts[0] if len(parts) == 1 else select(union_all(*parts).subquery("hidden").c.n)
+        expired = EXPIRED.where(catalogue.c.valid_until_ms <= bindparam("now", now_ms))
+        found = self._at_most(expired, SEARCH_HIDDEN_MAX + 1)
+        if not found:
+            return NOTHING
+        return expired if found <= SEARCH_HIDDEN_MAX else None
 
-    def _floor(self, plan: Plan) -> int | None:
-        """Return the number up to which no row is looked at, ``None`` when every one is.
+    def _is_all(self, plan: Plan, found: int | None = None) -> bool:
+        """Say whether every hit is looked at; where rows decide, of very many the newest are.
 
-        Only where the row decides: of very many hits of the words the newest are read.
+        ``found`` is how many the index finds, where that is known.
         """
         if not plan.reads_rows or plan.is_wide:  # to pass wide hits costs as much as to find them
-            return None
-        row = self._connection.execute(
-            found_by_index(plan).limit(1).offset(bindparam("examined", SEARCH_EXAMINED_MAX))
-        ).first()
-        return None if row is None else int(row[0])
+            return True
+        if found is None:
+            found = self._at_most(found_by_index(plan), SEARCH_EXAMINED_MAX + 1)
+        return found <= SEARCH_EXAMINED_MAX
 
-    def _numbers(self, plan: Plan, most: int, *, floor: int | None) -> list[int]:
-        """Return the newest hits above ``floor``."""
-        statement = _above(hits_of(plan), plan, floor).limit(bindparam("most", most))
+    def _numbers(self, plan: Plan, most: int) -> list[int]:
+        """Return the newest hits."""
+        statement = hits_of(plan).limit(bindparam("most", most))
         return list(self._connection.execute(statement).scalars())
 
     def _at_most(self, hits: Numbers, most: int) -> int:
@@ -243,36 +231,34 @@ class CatalogueSearch:
         found = hits.limit(bindparam("most", most)).subquery("found")
         return self._connection.execute(select(func.count()).select_from(found)).scalar_one()
 
-    def _count(self, plan: Plan, hits: int = 0, below: int | None = None) -> _Count:
-        """Count hits, going on under the number ``below`` where ``hits`` are counted already."""
-        if plan.is_plain and plan.hidden is not None:
-            shown = (
-                self._all()
-                - self._connection.execute(
-                    select(func.count(distinct(plan.hidden.subquery("hidden").c.n)))
-                ).scalar_one()
-            )
-            return _Count.of(shown, is_all=True)
-        floor = self._floor(plan)
-        statement = _above(hits_of(plan), plan, floor)
-        if below is not None:
-            statement = statement.where(number_in(plan) < below)
-        hits += self._at_most(statement, SEARCH_COUNTED_MAX + 1 - hits)
-        return _Count.of(hits, is_all=floor is None)
+    def _count(self, plan: Plan, found: int | None = None) -> _Count:
+        """Count hits, as far as that is shown."""
+        hidden = self._hidden(plan)
+        if hidden is not None:
+            return _Count.of(self._connection.execute(ALL).scalar_one() - len(hidden), is_all=True)
+        hits = self._at_most(hits_of(plan), SEARCH_COUNTED_MAX + 1)
+        return _Count.of(hits, is_all=self._is_all(plan, found))
 
-    def _all(self) -> int:
-        return int(self._connection.execute(ALL).scalar_one() or 0)
+    def _hidden(self, plan: Plan) -> list[int] | None:
+        """Return what is not shown of the whole catalogue, if that is asked for and not much."""
+        if not plan.is_plain or plan.expired is None:
+            return None
+        hidden = set(self._connection.execute(plan.expired).scalars())
+        if plan.is_without_paused:
+            paused = NOT_OPEN.limit(bindparam("most", SEARCH_HIDDEN_MAX + 1))
+            hidden.update(self._connection.execute(paused).scalars())
+        return sorted(hidden) if len(hidden) <= SEARCH_HIDDEN_MAX else None
 
     # --- by relevance -----------------------------------------------------------------------
 
     def _ranked(self, query: CatalogueQuery, plan: Plan, after: Cursor | None, limit: int) -> Hits:
-        numbers = self._numbers(plan, SEARCH_RANKED_MAX, floor=self._floor(plan))
-        if after is not None:
-            count = _Count(after.count, after.is_more)
-        elif numbers:
-            count = self._count(plan, len(numbers), numbers[-1])
+        if after is None:
+            numbers = self._numbers(plan, SEARCH_COUNTED_MAX + 1)
+            count = _Count.of(len(numbers), is_all=self._is_all(plan))
         else:
-            count = self._count(plan)
+            numbers = self._numbers(plan, SEARCH_RANKED_MAX)
+            count = _Count(after.count, after.is_more)
+        numbers = numbers[:SEARCH_RANKED_MAX]
         is_among_best = after is None or after.value is None or after.value >= _RANK_AHEAD
         most = SEARCH_BOOSTED_MAX + limit + 1 if is_among_best else SEARCH_RANKED_MAX
         ranked = self._boosted(self._rank(plan, numbers, most))
@@ -285,11 +271,16 @@ class CatalogueSearch:
         """Return the best of ``numbers`` by their words; when these tell nothing, the newest."""
         if plan.is_wide or not numbers:
             return [Found(n, 0) for n in numbers[:most]]
-        found = self._connection.execute(
+        rows = self._connection.execute(
             BEST.where(matches(plan.words)),
             {"lowest": numbers[-1], "highest": numbers[0], "most": most, **_json(numbers)},
         )
-        return [Found(n, rank) for n, rank in found]
+        found = [Found(n, rank) for n, rank in rows]
+        if len(found) == most:
+            return found
+        # What has the words in another form or language only comes after them.
+        told = {hit.n for hit in found}
+        return found + [Found(n, 0) for n in numbers if n not in told][: most - len(found)]
 
     def _boosted(self, hits: list[Found]) -> list[Found]:
         """Put the best hits in order again with their boosts, which they carry from here on."""
@@ -303,13 +294,13 @@ class CatalogueSearch:
 
     def _sorted(self, query: CatalogueQuery, plan: Plan, after: Cursor | None, limit: int) -> Hits:
         order = order_of(query)
-        found = (
-            0 if plan.match is None else self._at_most(found_by_index(plan), SEARCH_LISTED_MAX + 1)
-        )
-        if plan.match is not None and found <= SEARCH_SORTED_MAX:
-            return self._sorted_at_once(query, plan, order, after, limit)
-        count = self._count(plan) if after is None else _Count(after.count, after.is_more)
-        if plan.match is None:
+        found = None
+        if plan.match is not None:
+            found = self._at_most(found_by_index(plan), SEARCH_LISTED_MAX + 1)
+            if found <= SEARCH_SORTED_MAX:
+                return self._sorted_at_once(query, plan, order, after, limit)
+        count = self._count(plan, found) if after is None else _Count(after.count, after.is_more)
+        if found is None:
             member, budget = [], SEARCH_READ_MAX
         elif found <= SEARCH_LISTED_MAX:
             member, budget = [is_listed(plan)], SEARCH_WALKED_MAX
@@ -370,14 +361,13 @@ class CatalogueSearch:
 
     # --- facets -------------------------------------------------------------------------------
 
-    def _all_counts(self, hidden: Numbers) -> dict[tuple[str, str], int]:
+    def _all_counts(self, hidden: list[int]) -> dict[tuple[str, str], int]:
         """Return the kept counts less what is not shown."""
         counts = {
             (facet, value): listings
             for facet, value, listings in self._connection.execute(ALL_COUNTS)
         }
-        numbers = sorted(set(self._connection.execute(hidden).scalars()))
-        for pair, listings in self._counts_of(numbers).items():
+        for pair, listings in self._counts_of(hidden).items():
             counts[pair] -= listings
         return counts
 
@@ -408,10 +398,6 @@ class CatalogueSearch:
         found = self._connection.execute(ROWS, {"numbers": list(numbers)})
         by_number = {row.n: _row(row) for row in found}
         return tuple(by_number[n] for n in numbers)
-
-
-def _above(hits: Numbers, plan: Plan, floor: int | None) -> Numbers:
-    return hits if floor is None else hits.where(number_in(plan) > floor)
 
 
 def _falling(hit: Found) -> tuple[int, int]:

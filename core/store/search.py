@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Connection, Integer, Text, literal_column, table, text
 from sqlalchemy import column as column_of
 
+from hanse.core.market.concepts import is_cjk
 from hanse.core.market.search import (
     Bridge,
     Phrase,
@@ -26,6 +27,7 @@ from hanse.core.market.search import (
     SegmentedDoc,
     Word,
     concept_token,
+    has_stem,
     segment_doc,
     segmenter_version,
 )
@@ -53,6 +55,14 @@ _REMOVE: Final = text(
 )
 _EMPTY: Final = text("INSERT INTO catalogue_fts (catalogue_fts) VALUES ('delete-all')")
 _DOCS_PER_SLICE: Final = 1000
+_NO_FACET: Final = "none"  # no facet token is called so
+# Words that stand in nearly every English text, and are looked for all the same.
+_TELLS_NOTHING: Final = frozenset(
+    {
+        *("a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "in", "is", "it"),
+        *("of", "on", "or", "that", "the", "this", "to", "with"),
+    }
+)
 _WRITTEN: Final = "{title tags text}"
 
 
@@ -91,16 +101,40 @@ def put_segmented(connection: Connection, docs: Iterable[tuple[int, SegmentedDoc
     connection.execute(_PUT, [_values(n, cut) for n, cut in docs])
 
 
-def match_of(terms: Sequence[Term], facets: Sequence[Sequence[str]] = ()) -> str | None:
-    """Say in FTS5's language: all ``terms``, and of each group of facet tokens any.
+def rank_of(terms: Sequence[Term]) -> str | None:
+    """Say in FTS5's language by which words hits are ranked: as they were typed, any of them.
+
+    Stems and Concepts are left out: every document has one of each at most, in no place that
+    counts more than another, and to weigh frequent ones costs more than all the rest.
+    """
+    words = [_written(word) for term in terms for word in _typed(term)]
+    telling = [
+        _written(word)
+        for term in terms
+        for word in _typed(term)
+        if not (isinstance(word, Word) and word.text in _TELLS_NOTHING)
+    ]
+    return " OR ".join(telling or words) or None
+
+
+def match_of(
+    terms: Sequence[Term], facets: Sequence[Sequence[str]] = (), without: Sequence[str] = ()
+) -> str | None:
+    """Say in FTS5's language: all ``terms``, of each group of facet tokens any, ``without`` some.
 
     ``None`` when nothing is asked for.  A group without tokens is met by no row.
     """
     parts = [_term(term) for term in terms]
-    parts += [f"facets : ({_any(_quoted(token) for token in group)})" for group in facets if group]
-    if any(not group for group in facets):
-        parts.append(f"facets : {_quoted(concept_token('none'))}")
-    return " AND ".join(f"({part})" for part in parts) if parts else None
+    parts += [facets_of(group or (_NO_FACET,)) for group in facets]
+    if not parts:
+        return None
+    wanted = " AND ".join(f"({part})" for part in parts)
+    return f"({wanted}) NOT ({facets_of(without)})" if without else wanted
+
+
+def facets_of(tokens: Sequence[str]) -> str:
+    """Say in FTS5's language: any of ``tokens``, of which there is at least one."""
+    return f"facets : ({' OR '.join(_quoted(token) for token in tokens)})"
 
 
 def _term(term: Term) -> str:
@@ -108,7 +142,9 @@ def _term(term: Term) -> str:
         case Word():
             return _word(term)
         case Phrase():
-            return f"{_WRITTEN} : {_phrase(term)}"
+            # What is Chinese stands in these columns only, and is found sooner unasked.
+            is_chinese = all(is_cjk(word[0]) for word in term.words)
+            return _written(term) if is_chinese else f"{_WRITTEN} : {_written(term)}"
         case Bridge():
             words = " AND ".join(f"({_term(word)})" for word in term.words)
             ids = " AND ".join(_quoted(concept_token(it)) for it in term.concept_ids)
@@ -116,16 +152,22 @@ def _term(term: Term) -> str:
 
 
 def _word(word: Word) -> str:
-    written = f"{_WRITTEN} : {_quoted(word.text)}{' *' if word.is_typed else ''}"
-    return f"({written}) OR (stems : {_quoted(word.stem)})"
+    if not has_stem(word.text):
+        return f"{_WRITTEN} : {_written(word)}"
+    stemmed = f"stems : {_quoted(word.stem)}"
+    if word.is_typed:
+        return f"({_WRITTEN} : {_written(word)}) OR ({stemmed})"
+    return stemmed  # which stands wherever the word itself does, and is one place to look
 
 
-def _phrase(phrase: Phrase) -> str:
-    return _quoted(" ".join(phrase.words)) + (" *" if phrase.is_open else "")
+def _typed(term: Term) -> tuple[Word | Phrase, ...]:
+    return term.words if isinstance(term, Bridge) else (term,)
 
 
-def _any(words: Iterable[str]) -> str:
-    return " OR ".join(words)
+def _written(word: Word | Phrase) -> str:
+    if isinstance(word, Word):
+        return _quoted(word.text) + (" *" if word.is_typed else "")
+    return _quoted(" ".join(word.words)) + (" *" if word.is_open else "")
 
 
 def _quoted(words: str) -> str:

@@ -6,7 +6,7 @@ import itertools
 import statistics
 import time
 from collections import defaultdict
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -20,6 +20,9 @@ from hanse.core.trade.terms import template
 from tests.bench.figures import report, seconds
 from tests.fakes.people import START_MS
 from tests.fakes.shop import described, seller, tiny_onnx
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROUNDS = 7
 LISTINGS = 1000

@@ -25,7 +25,7 @@ from hanse.core.market.currencies import plain_amount
 from hanse.core.model.control import Control
 from hanse.core.model.ids import IdentityId
 from tests.fakes.author import Author
-from tests.fakes.people import PASSPHRASE, START_MS, Person, give
+from tests.fakes.people import PASSPHRASE, Person, give
 from tests.fakes.shop import (
     AS_IS,
     body_of,

@@ -21,12 +21,14 @@ from hanse.core.crypto import signing
 from hanse.core.ledger.entry import Header, parse_entry
 from hanse.core.ledger.feed_file import ClaimedHead, write_feed_file
 from hanse.core.ledger.kinds import INNER_KINDS, KINDS, Blob, Body, ReviewPoint, SaleFact, Seal
+from hanse.core.model.card import ModelCard
 from hanse.core.model.ids import identity_text
+from hanse.core.model.licence import Terms
 from hanse.core.model.money import Money
 from tests.vectors import make_feeds, make_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import msgspec
 
@@ -62,6 +64,19 @@ LIMITS = {
     "KEYSTORE_SIZE_BYTES_MAX": "Keystore file",
 }
 
+CONTENT_LIMITS = {
+    "ARTIFACT_SIZE_BYTES_MAX": "an Artifact, bytes",
+    "ARTIFACT_FILE_SIZE_BYTES_MAX": "one file, bytes",
+    "ARTIFACT_FILES_MAX": "files of an Artifact",
+    "ARTIFACT_PATH_SIZE_BYTES_MAX": "a path, bytes",
+    "MANIFEST_SIZE_BYTES_MAX": "a Manifest, plain or sealed, bytes",
+    "CARD_SIZE_BYTES_MAX": "a Model card, bytes",
+    "LICENCE_TEXT_CHARACTERS_MAX": "a licence text, characters",
+    "RELEASE_TIERS_MAX": "tiers of a Release",
+    "PRICE_TERMS_MAX": "named terms of a price",
+    "RENEWED_MAX": "Listings in one `renew/1`",
+}
+
 TYPES = (Money, Blob, ReviewPoint, Seal, SaleFact)
 
 
@@ -74,7 +89,15 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def made_limits() -> str:
-    rows = [(what, f"{getattr(limits, name):,}", f"`{name}`") for name, what in LIMITS.items()]
+    return _limits(LIMITS)
+
+
+def made_content_limits() -> str:
+    return _limits(CONTENT_LIMITS)
+
+
+def _limits(named: Mapping[str, str]) -> str:
+    rows = [(what, f"{getattr(limits, name):,}", f"`{name}`") for name, what in named.items()]
     return table(("what", "at most", "in `core/limits.py`"), rows)
 
 
@@ -133,6 +156,34 @@ def made_types() -> str:
         parts.append(f"#### `{shape.__name__}`, {form}\n\n{_doc(shape)}\n")
         parts.append(_fields(shape))
     return "\n".join(parts)
+
+
+def made_card() -> str:
+    return "\n".join(
+        f"#### `{it.__name__}`\n\n{_doc(it)}\n\n{_fields(it)}" for it in _parts(ModelCard)
+    )
+
+
+def made_terms() -> str:
+    return _fields(Terms)
+
+
+def _parts(shape: type[msgspec.Struct]) -> list[type[msgspec.Struct]]:
+    """Return ``shape`` and every Struct in it, each once, in the order they are met."""
+    found: list[type[msgspec.Struct]] = []
+    waiting: list[inspect.Type] = [_info(shape)]
+    while waiting:
+        match waiting.pop(0):
+            case inspect.StructType(cls=cls, fields=fields) if cls not in found:
+                found.append(cls)
+                waiting += [item.type for item in fields]
+            case inspect.UnionType(types=types):
+                waiting += types
+            case inspect.VarTupleType(item_type=inner):
+                waiting.append(inner)
+            case _:
+                pass
+    return found
 
 
 def made_header() -> str:
@@ -203,7 +254,9 @@ def _type(info: inspect.Type) -> str:
             return " or ".join(f"`{it}`" for it in info.values)
         case inspect.VarTupleType() | inspect.ListType():
             size = _count(info.min_length, info.max_length)
-            return f"list of {size}: {_type(info.item_type)}".replace("of :", "of:")
+            inner = _type(info.item_type)
+            inner = f"({inner})" if inner.endswith(" or null") else inner
+            return f"list of {size}: {inner}".replace("of :", "of:")
         case inspect.TupleType():
             return "[" + "; ".join(map(_type, info.item_types)) + "]"
         case inspect.DictType(value_type=inspect.AnyType() | inspect.CustomType()):
@@ -347,6 +400,9 @@ MADE: dict[str, Callable[[], str]] = {
     "limits": made_limits,
     "prefixes": made_prefixes,
     "header": made_header,
+    "content limits": made_content_limits,
+    "card": made_card,
+    "terms": made_terms,
     "types": made_types,
     "kinds": made_kinds,
     "inner kinds": made_inner_kinds,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +16,9 @@ from tests.fakes.chance import SeededChance
 from tests.fakes.clock import FakeClock
 from tests.fakes.shop import check_whole, described
 from tests.golden.make_folder import FOLDERS, PARTS, stated_ledger, stated_market
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SIZE_BYTES_MAX = 1024 * 1024  # a repository is no place for large folders
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,6 +36,8 @@ from tests.fakes.shop import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hanse.core.engine.publishing import PublishedView
 
 MICRO = 1_000_000
@@ -232,8 +233,10 @@ def test_a_listing_leaves_as_a_model_card_and_as_a_bill_of_materials(market: Mar
 
 
 def test_a_saved_search_counts_what_came_since_its_person_looked(tmp_path: Path) -> None:
-    market = Market(tmp_path)
-    anna, bo = market.anna, market.bo
+    anna, bo = seller(tmp_path, "anna"), Person.make(tmp_path, "bo")
+    with anna.open() as engine:
+        publish(engine, plain_weights(tmp_path / "first"), title="Image one")
+    give(anna, bo, tmp_path)
     with bo.open() as engine:
         engine.catalogue.save("images", CatalogueQuery(text="image"))
         engine.catalogue.save("medical", CatalogueQuery(sectors=("medical",)))
@@ -265,7 +268,9 @@ def test_following_is_signed_and_filters_the_catalogue(tmp_path: Path) -> None:
     anna, cai, bo = seller(base, "anna"), seller(base, "cai"), Person.make(base, "bo")
     for person in (anna, cai):
         with person.open() as engine:
-            publish(engine, plain_weights(base / f"of {person.name}"), title=f"Model of {person.name}")
+            publish(
+                engine, plain_weights(base / f"of {person.name}"), title=f"Model of {person.name}"
+            )
         give(person, bo, base)
     with bo.open() as engine:
         me = bo.view.identity
@@ -276,9 +281,10 @@ def test_following_is_signed_and_filters_the_catalogue(tmp_path: Path) -> None:
         assert (body.identity, body.weight) == (anna.view.identity, 1)
         assert titles(engine, followed_by=me) == ["Model of anna"]
         engine.catalogue.follow(cai.view.identity, 3)
-        assert sorted(
-            (one.name, weight) for one, weight in engine.catalogue.followed()
-        ) == [("anna", 1), ("cai", 3)]
+        assert sorted((one.name, weight) for one, weight in engine.catalogue.followed()) == [
+            ("anna", 1),
+            ("cai", 3),
+        ]
         engine.catalogue.follow(anna.view.identity, 0)
         assert titles(engine, followed_by=me) == ["Model of cai"]
         assert [one.name for one, _ in engine.catalogue.followed()] == ["cai"]

@@ -191,7 +191,10 @@ def test_verify_a_file(story):
 
 def test_sell_a_model(story):
     shutil.copy(ROOT / "examples" / "image_recognition_model.h5", ".")
-    shutil.copy(ROOT / "resources" / "sample_models" / "image-recognition" / "model.onnx", "better_model.onnx")
+    shutil.copy(
+        ROOT / "resources" / "sample_models" / "image-recognition" / "model.onnx",
+        "better_model.onnx",
+    )
     tell(story, *lines_of("docs/how-to/sell.md"))
     rows = story.ask("hanse listing mine")
     assert [row["state"] for row in rows] == ["withdrawn"]

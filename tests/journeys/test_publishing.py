@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import pickle
 import shutil
 from dataclasses import dataclass, field, replace
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -35,7 +33,6 @@ from hanse.core.model.control import Cancelled, Control
 from hanse.core.model.listing import TierDraft
 from hanse.core.model.money import Money
 from hanse.core.store.drafts import DraftPublished, DraftState
-from hanse.core.trade.terms import template
 from tests.fakes.content import some_bytes
 from tests.fakes.converting import old_style_model, save
 from tests.fakes.drafts import full_card
@@ -58,9 +55,12 @@ from tests.fakes.shop import (
     seller,
     tiny_onnx,
 )
+from tests.hostile.case import MARKER
+from tests.hostile.pickled_models import payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from hanse.core.engine.engine import Engine
     from tests.fakes.people import Person
@@ -408,9 +408,7 @@ def test_a_withdrawn_listing_is_closed_for_good_and_its_releases_stand(shop: Sho
     assert next_seq(engine) == since
 
 
-def test_a_listing_is_retired_with_the_one_that_takes_its_place(
-    shop: Shop, tmp_path: Path
-) -> None:
+def test_a_listing_is_retired_with_the_one_that_takes_its_place(shop: Shop) -> None:
     engine = shop.engine
     old = publish(engine, shop.weights(), title="Old one")
     new = publish(engine, shop.weights(), title="New one")
@@ -651,6 +649,7 @@ def test_the_articles_file_becomes_a_model_that_runs_and_agrees_with_its_samples
     assert files == ["README.md", "labels.txt", "model.onnx"]
 
 
+@pytest.mark.slow
 def test_an_estimator_is_converted_with_a_parity_that_stands_in_its_card(shop: Shop) -> None:
     sklearn = pytest.importorskip("sklearn.linear_model")
     skops = pytest.importorskip("skops.io")
@@ -661,9 +660,7 @@ def test_an_estimator_is_converted_with_a_parity_that_stands_in_its_card(shop: S
     skops.dump(fitted, path)
     samples = shop.base / "estimator.npz"
     np.savez(samples, x=x[:16].astype(np.float32))
-    view = shop.engine.publishing.begin(
-        path, Control(), preparation=Preparation(samples=samples)
-    )
+    view = shop.engine.publishing.begin(path, Control(), preparation=Preparation(samples=samples))
     assert view.draft.formats == ("onnx",)
     assert (view.draft.parity.verdict, view.draft.parity.source_format) == ("pass", "skops")
     assert view.level == 1
@@ -672,7 +669,7 @@ def test_an_estimator_is_converted_with_a_parity_that_stands_in_its_card(shop: S
 
 def test_a_pickle_can_be_listed_and_is_marked_as_what_it_is(shop: Shop) -> None:
     path = shop.base / "estimator.pkl"
-    path.write_bytes(pickle.dumps({"weights": list(range(100))}))
+    path.write_bytes(payload(path))
     publishing = shop.engine.publishing
     view = publishing.begin(path, Control())
     assert view.draft.formats == ("pickle",)
@@ -685,6 +682,7 @@ def test_a_pickle_can_be_listed_and_is_marked_as_what_it_is(shop: Shop) -> None:
     assert done.level == 0
     assert "listing.not_certifiable" in codes(done.warnings)
     assert shop.engine.catalogue.show(done.listing).release.formats == ("pickle",)
+    assert not (shop.base / MARKER).exists()  # it was never loaded
 
 
 def test_without_the_extra_the_one_command_is_named_and_the_file_can_still_be_listed(
@@ -703,7 +701,7 @@ def test_without_the_extra_the_one_command_is_named_and_the_file_can_still_be_li
 
 def test_a_pickle_that_calls_itself_onnx_is_refused_and_leaves_no_draft(shop: Shop) -> None:
     path = shop.base / "model.onnx"
-    path.write_bytes(pickle.dumps([1, 2, 3]))
+    path.write_bytes(payload(path))
     before = shop.engine.publishing.drafts()
     with pytest.raises(FormatRefused) as caught:
         shop.engine.publishing.begin(path, Control())

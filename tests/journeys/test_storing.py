@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +27,8 @@ from tests.fakes.shop import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hanse.core.engine.engine import Engine
     from tests.fakes.people import Person
 

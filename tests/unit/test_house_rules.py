@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = ("app", "ui", "core", "network", "resources")
 NOT_OURS = {
     *(".git", ".venv", ".links", "__pycache__", "node_modules", "build", "dist", ".benchmarks"),
+    "folders",  # of tests/golden: what programs wrote, not people
     *(".hypothesis", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".import_linter_cache"),
 }
 TEXTS = {".py", ".toml", ".md", ".txt", ".json", ".mako", ".ini", ".cfg", ".yml", ".yaml", ""}

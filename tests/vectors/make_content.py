@@ -1,8 +1,8 @@
 """Writes ``content.json``: trees, Manifests, sealing, cards and tiers, whole and broken.
 
 Run as ``python -m tests.vectors.make_content``.  Nothing of the program is called: trees
-are BEP 52 level by level, the cipher is RFC 8439 block by block, DAG-CBOR is
-``dag-cbor``'s.  Data is long and so not written out: see ``data``.
+are BEP 52 level by level, the key stream is RFC 8439 word for word and the ciphertext
+libsodium's, DAG-CBOR is ``dag-cbor``'s.  Data is long, so it is not written out: see ``data``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import dag_cbor
+from nacl.bindings import crypto_aead_chacha20poly1305_ietf_encrypt
 
 FILE = Path(__file__).with_name("content.json")
 
@@ -96,18 +97,16 @@ def piece_key(content_key: bytes, file: int, piece: int) -> bytes:
     return sha256(b"hanse/piece/v1\0" + content_key + place).digest()
 
 
-@cache
-def key_stream(key: bytes, size: int) -> bytes:
-    return b"".join(key_stream_block(key, 1 + n) for n in range(-(-size // 64)))[:size]
-
-
 def sealed_bytes(content_key: bytes, file: int, raw: bytes) -> bytes:
+    """Seal with libsodium's AEAD, which begins at block 1, and leave its tag away."""
     pieces = []
     for number, at in enumerate(range(0, len(raw), PIECE)):
+        key = piece_key(content_key, file, number)
         plain = raw[at : at + PIECE]
-        stream = key_stream(piece_key(content_key, file, number), len(plain))
-        mixed = int.from_bytes(plain, "big") ^ int.from_bytes(stream, "big")
-        pieces.append(mixed.to_bytes(len(plain), "big"))
+        cipher = crypto_aead_chacha20poly1305_ietf_encrypt(plain, None, bytes(12), key)
+        first = bytes(a ^ b for a, b in zip(plain[:64], key_stream_block(key, 1), strict=False))
+        assert cipher.startswith(first)
+        pieces.append(cipher[: len(plain)])
     return b"".join(pieces)
 
 
@@ -154,9 +153,7 @@ def sealed_manifest(**changes: Any) -> bytes:
 
 def file_records() -> list[bytes]:
     return [
-        sha256(
-            b"hanse/file/v1\0" + struct.pack(">IQ", number, size) + root + cipher_root
-        ).digest()
+        sha256(b"hanse/file/v1\0" + struct.pack(">IQ", number, size) + root + cipher_root).digest()
         for number, ((_, size, root, _), cipher_root) in enumerate(
             zip(rows(), cipher_roots(), strict=True)
         )
@@ -184,6 +181,7 @@ def block_row(note: str, length: int, at: int, reason: str = "", **changes: Any)
     row = {
         "note": note,
         "data": said("tree", length),
+        "block": at,
         "index": at,
         "size": length,
         "root": root_of(raw).hex(),
@@ -455,9 +453,7 @@ def cards() -> list[dict[str, Any]]:
         hashed_row(
             "text that is not NFC", good | {"use": words | {"users": "e\u0301"}}, "bad_shape"
         ),
-        hashed_row(
-            "seven points of eight", good | {"checklist": ["not_stated"] * 7}, "bad_shape"
-        ),
+        hashed_row("seven points of eight", good | {"checklist": ["not_stated"] * 7}, "bad_shape"),
     ]
 
 

@@ -85,7 +85,7 @@ def test_what_was_typed_stands_in_the_draft():
         sector=("finance", "零售"),
         tag=("x", "y"),
         language="de",
-        version="2.0.0",
+        release_version="2.0.0",
         notes="new",
         capacity=5,
         price_term=("launch=-10.00", "a=b=1"),

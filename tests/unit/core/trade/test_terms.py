@@ -19,6 +19,7 @@ from hanse.core.trade.terms import (
     LicenceTextUnfit,
     UnknownTemplate,
     licence_problems,
+    licence_text,
     own_terms,
     parse_template,
     read_tier,
@@ -133,6 +134,13 @@ def test_an_own_text_is_named_by_its_hash_and_goes_with_its_terms():
     assert template_of(terms) is None
     offered = msgspec.structs.replace(tier(), terms=terms, text=text)
     assert licence_problems(small_draft(tiers=(offered,))) == ()
+
+
+def test_a_text_is_kept_as_it_is_hashed():
+    typed = "Nur fu\u0308r Schulen.\r\n\r\nSonst nicht.\n"
+    kept = licence_text(typed)
+    assert kept == "Nur für Schulen.\n\nSonst nicht."
+    assert sha256(kept.encode()).digest() == text_hash(typed)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "a\x00b", "x" * (LICENCE_TEXT_CHARACTERS_MAX + 1)])
