@@ -246,11 +246,16 @@ def filled(draft: Draft, call: Call) -> Draft:
         price=price_text(call.price),
         currency=draft.currency if call.currency is None else call.currency,
         tiers=(TierDraft(name=STANDARD_TIER, terms=template(call.licence).terms),),
-        task=draft.task if call.task is None else call.task,
+        task=call.task if call.task is not None else _typed_task(draft),
     )
-    if not draft.task:
+    if not draft.task:  # the words of the call say more than the shapes of the model
         draft = msgspec.structs.replace(draft, task=suggest_task(draft, concepts()))
     return call.change(draft)
+
+
+def _typed_task(draft: Draft) -> str:
+    """Return the task somebody stated; one that was guessed is guessed again."""
+    return "" if "task" in draft.guessed else draft.task
 
 
 def sentences(problems: Sequence[Problem], language: str) -> tuple[str, ...]:
@@ -267,7 +272,8 @@ def _offer(
 ) -> PublishedView:
     publishing = engine.publishing
     try:
-        _check_values(call, engine.context.clock.now_ms(), language)
+        usual = Draft(currency=publishing.usual_currency())
+        _check_values(call, usual, engine.context.clock.now_ms(), language)
         publishing.check_may_sell()
         draft_id = _begun(publishing, call, control)
         view = publishing.edit(draft_id, lambda draft: filled(draft, call))
@@ -324,7 +330,7 @@ def _nowhere(model_file: str | os.PathLike[str]) -> tuple[Problem, ...]:
     return (Problem("import.missing", "model_file", {"path": "''"}),)
 
 
-def _check_values(call: Call, now_ms: int, language: str) -> None:
+def _check_values(call: Call, usual: Draft, now_ms: int, language: str) -> None:
     """Raise ``BadArguments`` with everything that is wrong before a byte is copied."""
     reasons = [*sentences(call.problems, language)]
     try:
@@ -333,7 +339,7 @@ def _check_values(call: Call, now_ms: int, language: str) -> None:
         reasons.append(say(error.code, error.values, language))
         terms = template(DEFAULT_LICENCE).terms
     try:
-        draft = filled(Draft(), replace(call, licence=DEFAULT_LICENCE))
+        draft = filled(usual, replace(call, licence=DEFAULT_LICENCE))
         tier = TierDraft(name=STANDARD_TIER, terms=terms)
         draft = msgspec.structs.replace(draft, tiers=draft.tiers or (tier,))
         problems = validate_draft(draft, now_ms=now_ms, vocabulary=concepts(), needs_model=False)

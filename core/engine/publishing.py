@@ -57,7 +57,7 @@ from hanse.core.store.drafts import (
     DraftState,
     DraftUnknown,
 )
-from hanse.core.store.objects import ManifestRow
+from hanse.core.store.objects import ManifestRow, ObjectName, Part
 from hanse.core.trade.lineage import lineage_problems
 from hanse.core.trade.terms import (
     DEFAULT_LICENCE,
@@ -434,6 +434,11 @@ class Publishing:
         found = own_listing(held, self._context.identity, listing)
         return next_release(draft_of(found, self._content), found.release_id)
 
+    def usual_currency(self) -> str:
+        """Return the currency a new Draft begins with."""
+        with self._context.store.reads() as reads:
+            return self._usual_currency(reads)
+
     def _usual_currency(self, held: Repositories) -> str:
         """Return the currency this Identity priced in last, USD when it never did."""
         for row in held.listings.of_identity(self._context.identity, limit=1):
@@ -530,7 +535,12 @@ class Publishing:
         """Say whose an Artifact is that is offered already, unless it is named as a base."""
         if draft.artifact is None or draft.listing is not None:
             return []
-        for use in held.listings.by_artifact(draft.artifact):
+        uses = (
+            use
+            for artifact in _with_the_same_files(held, draft.artifact)
+            for use in held.listings.by_artifact(artifact)
+        )
+        for use in uses:
             if use.release in draft.base:
                 continue
             row = held.listings.get(use.listing)
@@ -548,6 +558,22 @@ class Publishing:
             }
             return [Problem("listing.published_by_other", "artifact", values)]
         return []
+
+
+def _with_the_same_files(held: Repositories, artifact: bytes) -> list[bytes]:
+    """Return the Artifact and those held here that are the same bytes under other names."""
+
+    def plain(which: bytes) -> set[ObjectName]:
+        uses = held.objects.of_artifact(which)
+        return {(use.root, use.size) for use in uses if use.part is Part.PLAIN}
+
+    files = plain(artifact)
+    if not files:
+        return [artifact]
+    largest = max(files, key=lambda name: name[1])
+    others = {use.artifact for use in held.objects.uses_of(largest) if use.part is Part.PLAIN}
+    same = [other for other in sorted(others - {artifact}) if plain(other) == files]
+    return [artifact, *same]
 
 
 def level_of(draft: Draft) -> int:

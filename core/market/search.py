@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _SEGMENTER: Final = 1
 _QUOTES: Final = re.compile('["\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d\u300e\u300f]')
-_ENGLISH: Final = re.compile(r"[a-z]{3,}")
+_ENGLISH: Final = re.compile(r"[a-z]{2,}")
 _CONCEPT_PREFIX: Final = "zc"
 _FACET_PREFIX: Final = "zf"
 _NO_FACET: Final = re.compile(r"[^a-y0-9]")  # "z" is what the others are written with

@@ -807,7 +807,10 @@ def test_the_bundle_is_redacted_and_for_this_person_only(term, anna, home):
 @pytest.mark.parametrize("language", ["en", "zh_CN"])
 def test_the_demo_runs_in_both_languages(term, language):
     text = term.ok("demo", "--quick", "--lang", language)
-    assert bool(HAN.search(text)) == (language == "zh_CN")
+    # The article's model and half of the questions are Chinese in both.
+    told = [line for line in text.splitlines() if "Bo " not in line and "图像" not in line]
+    assert all(HAN.search(line) for line in told) == (language == "zh_CN")
+    assert any(HAN.search(line) for line in told) == (language == "zh_CN")
 
 
 # --- a whole process at full cost -----------------------------------------------------------

@@ -144,7 +144,7 @@ def looked():
     for shown in SHOWN:
         texts = tuple(said(shown))
         words = frozenset(word for text in texts for word in latin(text))
-        stems = frozenset(stem(word) for word in words if re.fullmatch("[a-z]{3,}", word))
+        stems = frozenset(stem(word) for word in words if re.fullmatch("[a-z]{2,}", word))
         # Every document of the corpus has this task and this format.
         ids = names(texts) | {"task.other", "format.onnx"}
         found.append(Looked(texts, words, stems, ids))

@@ -535,14 +535,14 @@ def test_named_terms_of_a_stranger_that_are_none_are_passed_over(terms):
         listing=b"l" * 32,
         release=None,
         mode="fixed",
-        amount=Money(500, "XXX", 3),
+        amount=Money(500, "QQQ", 3),
         floor=0,
         ceil=500,
         tick=1,
         params={"terms": terms},
         anchors=(),
     )
-    assert total_of(price) == Money(500, "XXX", 3)
+    assert total_of(price) == Money(500, "QQQ", 3)
 
 
 # --- long work --------------------------------------------------------------------------------
