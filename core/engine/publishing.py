@@ -22,6 +22,13 @@ import msgspec
 
 from hanse.core.artifacts.importing import import_artifact
 from hanse.core.engine.accounts import PHRASE_CONFIRMED
+from hanse.core.engine.draft_problems import (
+    level_of,
+    problems_of,
+    still_true,
+    without_answered,
+)
+from hanse.core.engine.kept_draft import decode_kept, encode_kept
 from hanse.core.engine.preparing import Preparation, prepare_model
 from hanse.core.engine.redraft import (
     differs,
@@ -29,12 +36,10 @@ from hanse.core.engine.redraft import (
     gives_in_the_clear,
     next_release,
     own_listing,
-    readable_tiers,
 )
 from hanse.core.engine.signing import PlannedEntry, Preview, show, sign
 from hanse.core.errors import Refused
-from hanse.core.ledger.codec import decode, encode
-from hanse.core.market.card_codec import encode_card, encode_draft, read_draft
+from hanse.core.market.card_codec import encode_card
 from hanse.core.market.completeness import Completeness, completeness
 from hanse.core.market.concepts import concepts
 from hanse.core.market.listings import (
@@ -42,12 +47,9 @@ from hanse.core.market.listings import (
     card_of,
     cleaned,
     listing_body,
-    may_supersede,
     price_body,
     release_body,
-    validate_draft,
 )
-from hanse.core.model.artifact import READABLE
 from hanse.core.model.ids import EntryId
 from hanse.core.model.listing import Draft, TierDraft
 from hanse.core.store.drafts import (
@@ -57,25 +59,22 @@ from hanse.core.store.drafts import (
     DraftState,
     DraftUnknown,
 )
-from hanse.core.store.objects import ManifestRow, ObjectName, Part
-from hanse.core.trade.lineage import lineage_problems
+from hanse.core.store.objects import ManifestRow
 from hanse.core.trade.terms import (
     DEFAULT_LICENCE,
-    licence_problems,
     licence_text,
     template,
     template_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from hanse.core.engine.content import Content
     from hanse.core.engine.context import Context
-    from hanse.core.ledger.kinds import Body, Release1
+    from hanse.core.ledger.kinds import Body
     from hanse.core.model.control import Control
-    from hanse.core.model.licence import Terms
     from hanse.core.model.running import ModelRunner
     from hanse.core.store.unit_of_work import Repositories, UnitOfWork
 
@@ -145,15 +144,6 @@ class PublishedView:
     warnings: tuple[Problem, ...]
 
 
-class _Told(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """One Problem as it is kept beside its Draft."""
-
-    code: str
-    field: str
-    values: dict[str, object]
-    is_warning: bool
-
-
 class Publishing:
     """The seller's side up to "published"."""
 
@@ -202,7 +192,7 @@ class Publishing:
                     DraftRow(
                         draft=draft_id,
                         state=DraftState.IMPORTED,
-                        data=_encode(draft, ()),
+                        data=encode_kept(draft, ()),
                         created_ms=now_ms,
                         updated_ms=now_ms,
                         source=str(source.absolute()),
@@ -230,7 +220,7 @@ class Publishing:
         if row.state is not DraftState.IMPORTED and preparation is None:
             return self.view(draft_id)
         _refuse_published(row)
-        draft, _ = _decode(row.data)
+        draft, _ = decode_kept(row.data)
         source = draft.made_from or draft.artifact
         assert source is not None
         draft, manifest, told = prepare_model(
@@ -247,7 +237,7 @@ class Publishing:
                 replace(
                     row,
                     state=DraftState.PREPARED,
-                    data=_encode(draft, told),
+                    data=encode_kept(draft, told),
                     artifact=manifest.artifact_id,
                     updated_ms=context.clock.now_ms(),
                 )
@@ -262,13 +252,13 @@ class Publishing:
         with self._context.store.unit_of_work() as uow:
             row = _row(uow, draft_id)
             _refuse_published(row)
-            draft, told = _decode(row.data)
-            draft = _without_answered(draft, change(draft))
+            draft, told = decode_kept(row.data)
+            draft = without_answered(draft, change(draft))
             uow.drafts.put(
                 replace(
                     row,
                     state=self._state(uow, row.state, draft),
-                    data=_encode(draft, told),
+                    data=encode_kept(draft, told),
                     updated_ms=self._context.clock.now_ms(),
                 )
             )
@@ -309,7 +299,7 @@ class Publishing:
         """Seal the model of a Draft that is not given in the clear; long for a large one."""
         self.check_may_sell()
         with self._context.store.reads() as reads:
-            draft, _ = _decode(_row(reads, draft_id).data)
+            draft, _ = decode_kept(_row(reads, draft_id).data)
         if draft.artifact is not None and not gives_in_the_clear(draft):
             self._content.seal(draft.artifact, control)
 
@@ -337,7 +327,7 @@ class Publishing:
             _refuse_published(row)
             if _about(row) != preview.about:
                 raise DraftEdited(draft=draft_id)
-            draft, told = _decode(row.data)
+            draft, told = decode_kept(row.data)
             assert draft.artifact is not None
             found = self._problems(uow, draft)  # once signed, it would be compared with itself
             made = sign(context, uow, preview)
@@ -357,7 +347,7 @@ class Publishing:
             author=context.device,
             seq=made[-1].seq,
             level=level_of(draft),
-            warnings=(*_still_true(told, draft), *(one for one in found if one.is_warning)),
+            warnings=(*still_true(told, draft), *(one for one in found if one.is_warning)),
         )
 
     def _plan(self, draft: Draft) -> tuple[PlannedEntry, ...]:
@@ -420,7 +410,7 @@ class Publishing:
         """Return the Draft that was begun with this very source and not published yet."""
         for row in _open_rows(held):
             if row.listing == listing and row.source == str(source.absolute()):
-                draft, _ = _decode(row.data)
+                draft, _ = decode_kept(row.data)
                 if artifact in {draft.artifact, draft.made_from}:
                     return row
         return None
@@ -450,7 +440,12 @@ class Publishing:
         """Return how far a Draft has come that was just edited."""
         if state is DraftState.IMPORTED:
             return state
-        has_errors = any(not one.is_warning for one in self._problems(held, draft))
+        has_errors = any(
+            not one.is_warning
+            for one in problems_of(
+                held, draft, self._context.identity, self._context.clock.now_ms()
+            )
+        )
         return DraftState.PREPARED if has_errors else DraftState.DRAFTED
 
     def _release(self, uow: UnitOfWork, artifact: bytes) -> None:
@@ -480,134 +475,25 @@ class Publishing:
         sealed = seal.manifests[1]
         return ManifestRow(draft.artifact, now_ms, sealed, seal.salt, seal.epoch, EntryId(release))
 
+    def _problems(self, held: Repositories, draft: Draft) -> tuple[Problem, ...]:
+        context = self._context
+        return problems_of(held, draft, context.identity, context.clock.now_ms())
+
     def _view(self, held: Repositories, row: DraftRow) -> DraftView:
-        draft, told = _decode(row.data)
+        draft, told = decode_kept(row.data)
         return DraftView(
             draft_id=row.draft,
             state=row.state,
             source=row.source,
             draft=draft,
-            problems=(*self._problems(held, draft), *_still_true(told, draft)),
+            problems=(
+                *self._problems(held, draft),
+                *still_true(told, draft),
+            ),
             completeness=completeness(cleaned(draft, concepts())),
             level=level_of(draft),
             updated_ms=row.updated_ms,
         )
-
-    def _problems(self, held: Repositories, draft: Draft) -> tuple[Problem, ...]:
-        """Collect every Problem: of the Draft alone, its licences, and what others published."""
-        now_ms = self._context.clock.now_ms()
-        return (
-            *validate_draft(draft, now_ms=now_ms, vocabulary=concepts()),
-            *licence_problems(draft),
-            *self._lineage_problems(held, draft),
-            *self._published_before(held, draft),
-            *self._against_before(held, draft),
-        )
-
-    def _lineage_problems(self, held: Repositories, draft: Draft) -> tuple[Problem, ...]:
-        """Hold the licences against those of the base models that are Releases held here."""
-        known: dict[bytes, tuple[Terms, ...]] = {}
-        own = set()
-        for base in draft.base:
-            release = held.listings.release(EntryId(base))
-            if release is None:
-                continue
-            if release.identity == self._context.identity:
-                own.add(base)
-            known[base] = tuple(tier.terms for tier in readable_tiers(release))
-        return lineage_problems(draft, known=known, own=frozenset(own))
-
-    def _against_before(self, held: Repositories, draft: Draft) -> list[Problem]:
-        """Say what forbids this Draft to follow what is published of its Listing."""
-        if draft.listing is None:
-            return []
-        found = own_listing(held, self._context.identity, draft.listing)
-        problems = []
-        if found.listing.state == "withdrawn":
-            title = found.listing.title
-            problems.append(Problem("listing.withdrawn", "listing", {"title": title}))
-        if found.release is not None and draft.artifact is not None:
-            new = replace_release(found.release, draft)
-            problems += may_supersede(found.release, new)
-        return problems
-
-    def _published_before(self, held: Repositories, draft: Draft) -> list[Problem]:
-        """Say whose an Artifact is that is offered already, unless it is named as a base."""
-        if draft.artifact is None or draft.listing is not None:
-            return []
-        uses = (
-            use
-            for artifact in _with_the_same_files(held, draft.artifact)
-            for use in held.listings.by_artifact(artifact)
-        )
-        for use in uses:
-            if use.release in draft.base:
-                continue
-            row = held.listings.get(use.listing)
-            title = "" if row is None else row.title
-            values: dict[str, object] = {"title": title, "listing": use.listing}
-            if use.identity == self._context.identity:
-                return [Problem("listing.published_by_you", "artifact", values)]
-            profile = held.projections.profile(use.identity)
-            seller = "" if profile is None else profile.name
-            values = {
-                "title": title,
-                "release": use.release,
-                "seller": seller,
-                "identity": use.identity,
-            }
-            return [Problem("listing.published_by_other", "artifact", values)]
-        return []
-
-
-def _with_the_same_files(held: Repositories, artifact: bytes) -> list[bytes]:
-    """Return the Artifact and those held here that are the same bytes under other names."""
-
-    def plain(which: bytes) -> set[ObjectName]:
-        uses = held.objects.of_artifact(which)
-        return {(use.root, use.size) for use in uses if use.part is Part.PLAIN}
-
-    files = plain(artifact)
-    if not files:
-        return [artifact]
-    largest = max(files, key=lambda name: name[1])
-    others = {use.artifact for use in held.objects.uses_of(largest) if use.part is Part.PLAIN}
-    same = [other for other in sorted(others - {artifact}) if plain(other) == files]
-    return [artifact, *same]
-
-
-def level_of(draft: Draft) -> int:
-    """Return what was reached on this machine: 1 for files that were read and are sound."""
-    is_read = bool(draft.facts) and all(facts.format in READABLE for facts in draft.facts)
-    has_failed = draft.parity is not None and draft.parity.verdict == "fail"
-    return 1 if is_read and not has_failed else 0
-
-
-def replace_release(old: Release1, draft: Draft) -> Release1:
-    """Return ``old`` with what a rule about two Releases compares: version and Artifact."""
-    return msgspec.structs.replace(
-        old, version=draft.version.strip() or old.version, artifact=draft.artifact or old.artifact
-    )
-
-
-def _without_answered(before: Draft, after: Draft) -> Draft:
-    """Forget that a field was guessed once a person gave it another value."""
-    guessed = tuple(
-        name for name in after.guessed if _value_at(before, name) == _value_at(after, name)
-    )
-    return msgspec.structs.replace(after, guessed=guessed)
-
-
-def _value_at(draft: Draft, path: str) -> object:
-    value: object = draft
-    for name in path.split("."):
-        value = getattr(value, name)
-    return value
-
-
-def _still_true(told: Sequence[Problem], draft: Draft) -> tuple[Problem, ...]:
-    """Leave out suggestions that a person answered."""
-    return tuple(one for one in told if one.code != "facts.suggested" or one.field in draft.guessed)
 
 
 def _row(held: Repositories, draft_id: bytes) -> DraftRow:
@@ -633,23 +519,3 @@ def _about(row: DraftRow) -> bytes:
 def _refuse_published(row: DraftRow) -> None:
     if row.state is DraftState.PUBLISHED:
         raise DraftPublished(draft=row.draft, listing=row.listing)
-
-
-def _encode(draft: Draft, told: Sequence[Problem]) -> bytes:
-    problems = [[one.code, one.field, _plain(one.values), one.is_warning] for one in told]
-    return encode([encode_draft(draft), problems])
-
-
-def _plain(values: Mapping[str, object]) -> dict[str, object]:
-    """Write what the codec does not know, such as a path, as text."""
-    known = (int, str, bytes, list, tuple, type(None))
-    return {
-        name: value if isinstance(value, known) else str(value) for name, value in values.items()
-    }
-
-
-def _decode(raw: bytes) -> tuple[Draft, tuple[Problem, ...]]:
-    draft, told = decode(raw, tuple[bytes, list[_Told]])
-    return read_draft(draft), tuple(
-        Problem(one.code, one.field, one.values, one.is_warning) for one in told
-    )

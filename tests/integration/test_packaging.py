@@ -79,7 +79,9 @@ def test_sdist_holds_what_a_builder_and_a_tester_need(sdist: Path) -> None:
     assert not [name for name in names if name.startswith((".venv", ".links", ".git/"))]
 
 
-def test_wheel_holds_every_file_of_the_folders_that_are_shipped_and_nothing_else(wheel: Path) -> None:
+def test_wheel_holds_every_file_of_the_folders_that_are_shipped_and_nothing_else(
+    wheel: Path,
+) -> None:
     with zipfile.ZipFile(wheel) as packed:
         names = {name for name in packed.namelist() if ".dist-info/" not in name}
     assert names == shipped()

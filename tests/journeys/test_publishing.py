@@ -722,13 +722,15 @@ def test_variants_of_one_model_stand_side_by_side_in_its_card(shop: Shop) -> Non
 
 
 def test_an_old_graph_is_normalised_unless_it_is_to_stay_as_it_is(shop: Shop) -> None:
-    path = save(old_style_model(), shop.base / "old.onnx")
+    # Constants to fold: seven times faster, whatever else the machine does meanwhile.
+    graph = old_style_model(width=128, folded=True, ir_version=6)
+    path = save(graph, shop.base / "old.onnx")
     publishing = shop.engine.publishing
     view = publishing.begin(path, Control())
     source = view.draft.made_from
     assert source is not None
     assert view.draft.parity.verdict == "pass"
-    assert "convert.note.initialisers_fixed" in codes(view.problems)
+    assert "convert.note.defaults_fixed" in codes(view.problems)
     kept = shop.engine.content.files(shop.engine.content.manifest(view.draft.artifact))
     assert [one.name for one in onnx.load(kept["old.onnx"]).graph.input] == ["x"]
 
