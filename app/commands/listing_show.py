@@ -238,6 +238,10 @@ def explain_lines(desk: Desk, found: PriceRow) -> tuple[str, ...]:
     if found.mode == "rfq":
         return (desk.say("band.ask"),)
     base, total = found.amount, total_of(found)
+    terms = named_terms(found.params) if found.mode == "fixed" else ()
+    bound = total.amount - base.amount - sum(amount for _, amount in terms)
+    if bound:  # a term of its own, so that the sum is exact
+        terms = (*terms, (desk.say("price.bound"), bound))
     rows = [
         (desk.say("price.base"), show_money(base, desk.language)),
         *(
@@ -245,7 +249,7 @@ def explain_lines(desk: Desk, found: PriceRow) -> tuple[str, ...]:
                 f"  {'+' if amount >= 0 else '-'} {name}",
                 money(desk, abs(amount), base.currency, base.exponent),
             )
-            for name, amount in named_terms(found.params)
+            for name, amount in terms
         ),
         (desk.say("price.sum"), show_money(total, desk.language)),
     ]

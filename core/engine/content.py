@@ -27,12 +27,13 @@ from hanse.core.artifacts.manifest import (
 )
 from hanse.core.artifacts.opening import check_opens
 from hanse.core.artifacts.pieces import ObjectMissing, PieceStore
+from hanse.core.artifacts.quota import Whose
 from hanse.core.artifacts.sealing import seal_artifact
 from hanse.core.artifacts.small import SmallStore
 from hanse.core.durable import make_private_folder
 from hanse.core.ledger.kinds import Seal
 from hanse.core.limits import PART_MS_MAX
-from hanse.core.store.objects import ManifestRow, ObjectUse, Part, Whose
+from hanse.core.store.objects import ManifestRow, ObjectUse, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -17,6 +17,7 @@ from hanse.core.errors import RejectedEntry, WrongUse
 from hanse.core.ledger.kinds import Listing1, Price1, Release1, parse_body
 from hanse.core.market.card_codec import read_card
 from hanse.core.market.currencies import plain_amount
+from hanse.core.market.facets import asked_minor
 from hanse.core.market.listing_bodies import named_terms
 from hanse.core.market.listings import total_money, version_order
 from hanse.core.model.card import ModelCard
@@ -226,10 +227,10 @@ def _with_release(draft: Draft, release: Release1, price: Price1 | None, content
 
 
 def total_of(price: Price1 | PriceRow) -> Money:
-    """Return a price with its named terms, in the currency and decimals it was signed with."""
+    """Return what a price comes to, in the currency and decimals it was signed with."""
     base = price.amount
-    added = sum(amount for _, amount in named_terms(price.params))
-    return Money(base.amount + added, base.currency, base.exponent)
+    asked = asked_minor(price.mode, base.amount, (price.floor, price.ceil), price.params)
+    return Money(asked, base.currency, base.exponent)
 
 
 def _tier_price(total: Money | None, adds: int) -> str:

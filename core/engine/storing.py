@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final
 
 from hanse.core.artifacts.healing import Healed, reseal_pieces
 from hanse.core.artifacts.manifest import read_manifest, read_sealed_manifest
+from hanse.core.artifacts.quota import Whose
 from hanse.core.errors import WrongUse
 from hanse.core.limits import (
     OTHERS_CONTENT_BYTES_MAX,
     QUOTA_BYTES_MAX,
     UNWANTED_OBJECT_MS_MIN,
 )
-from hanse.core.store.objects import Whose
 
 if TYPE_CHECKING:
     from hanse.core.artifacts.manifest import Manifest

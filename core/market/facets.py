@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from hanse.core.errors import BadShape
 from hanse.core.limits import MONEY_AMOUNT_MAX
+from hanse.core.market.listing_bodies import named_terms
 from hanse.core.model.licence import RIGHTS, Tier, read_tier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 Facet = Literal[
     "task",
@@ -138,16 +139,8 @@ def asked_minor(
     if mode != _MODE_FIXED:
         return amount
     floor, ceil = bounds
-    return min(max(amount + sum(_terms(params.get("terms"))), floor), ceil)
-
-
-def _terms(terms: object) -> Iterator[int]:
-    for term in terms if isinstance(terms, list) else ():
-        match term:
-            case [str(), int(minor)] if not isinstance(minor, bool):
-                yield minor
-            case _:
-                pass
+    added = sum(minor for _, minor in named_terms(params))
+    return min(max(amount + added, floor), ceil)
 
 
 def tier_facts(tiers: Iterable[Mapping[str, object]], minor: int) -> TierFacts:

@@ -155,7 +155,7 @@ def catalogue_entry(sources: Sources) -> CatalogueEntry | None:
         "trial_editions": len(sources.releases) - len(full),
     }
     facets = _facets(values)
-    return CatalogueEntry(values, _doc(listing, facets), facets)
+    return CatalogueEntry(values, _doc(listing, price.currency, facets), facets)
 
 
 def _facets(values: Mapping[str, object]) -> tuple[tuple[Facet, str], ...]:
@@ -188,17 +188,19 @@ _token: Final = lru_cache(maxsize=FACET_TOKENS_REMEMBERED_MAX)(facet_token)
 _CONCEPT_FACETS: Final = frozenset({"task", "sector", "format", "framework"})
 
 
-def _doc(listing: AnyRow, facets: tuple[tuple[Facet, str], ...]) -> SearchDoc:
+def _doc(listing: AnyRow, currency: str, facets: tuple[tuple[Facet, str], ...]) -> SearchDoc:
     ids = [
         *read_list(listing.concepts),
         *(f"{facet}.{value}" for facet, value in facets if facet in _CONCEPT_FACETS),
     ]
     words = [_token(facet, value) for facet, value in facets]
+    # Not counted, but filtered by.
+    words += [facet_token("identity", listing.identity.hex()), _token("currency", currency)]
     return SearchDoc(
         title=listing.title,
         tags=", ".join(read_list(listing.tags)),
         text="\n".join(part for part in (listing.summary, listing.text) if part),
         # What has a space in it is the id of no Concept.
         stems_source=" ".join(dict.fromkeys(it for it in ids if " " not in it)),
-        facets=" ".join([*words, facet_token("identity", listing.identity.hex())]),
+        facets=" ".join(words),
     )

@@ -12,10 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sqlalchemy import Select, UnaryExpression, bindparam, false, select
+import msgspec
+from sqlalchemy import Integer, Select, UnaryExpression, bindparam, column, false, func, select
 from sqlalchemy.sql import operators
 
-from hanse.core.limits import MONEY_AMOUNT_MAX, SEARCH_EXAMINED_MAX
+from hanse.core.limits import MONEY_AMOUNT_MAX
 from hanse.core.market.facets import Facet, price_band, size_band
 from hanse.core.market.search import Bridge, Word, facet_token, parse_search
 from hanse.core.store.catalogue_order import between
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import ColumnElement
+    from sqlalchemy.sql.selectable import TableValuedAlias
 
     from hanse.core.market.catalogue_query import CatalogueQuery
     from hanse.core.market.search import Term
 
 T = TypeVar("T")
 Numbers = Select[int]  # of rows of the catalogue
+Rows = Select[*tuple[Any, ...]]
 
 STATE_OPEN: Final = "open"
 PAUSED: Final = facet_token("state", "paused")  # what is withdrawn is not in the catalogue at all
@@ -40,7 +43,7 @@ NOTHING: Final[Numbers] = select(catalogue.c.n.label("n")).where(false())
 _LEVELS: Final = range(5)
 _MICRO_DIGITS: Final = 6
 _MAGNITUDES: Final = 19  # powers of ten that a 64-bit number can have
-_WIDE_LETTERS: Final = 2  # a beginning this short is found too often to tell hits apart
+_WIDE_LETTERS: Final = 3  # a beginning this short is found too often to tell hits apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Plan:
     """A query as the tables are asked.
 
     ``match`` is of words and facet tokens, and of nothing paused that is not asked for;
-    ``words`` is of the words as they were typed, any of them.  ``ranges`` and ``shown`` are
+    ``words`` is of the words that tell hits apart, any of them.  ``ranges`` and ``shown`` are
     conditions on the row; ``expired``, where it is given, are the numbers of what has
     expired, so that no row needs to be read for it.
     """
@@ -58,8 +61,8 @@ class Plan:
     ranges: tuple[ColumnElement[bool], ...]
     shown: tuple[ColumnElement[bool], ...]
     expired: Numbers | None
+    is_worded: bool
     is_without_paused: bool
-    is_wide: bool  # a word is a beginning so short that it tells no hit from another
     is_cut: bool
 
     @property
@@ -94,12 +97,13 @@ def plan_of(
         shown.append(aside(catalogue.c.valid_until_ms) > now_ms)
     return Plan(
         match=match_of(search.terms, groups, without),
-        words=rank_of(search.terms),
+        # What is looked for by every place of the index is not looked for a second time.
+        words=rank_of([term for term in search.terms if not _is_wide(term)]),
         ranges=tuple(_ranges(query)),
         shown=tuple(shown),
         expired=expired,
+        is_worded=bool(search.terms),
         is_without_paused=not query.with_paused,
-        is_wide=any(_is_wide(term) for term in search.terms),
         is_cut=search.is_cut,
     )
 
@@ -113,36 +117,36 @@ def found_by_index(plan: Plan, above: int | None = None) -> Numbers:
     return statement if above is None else statement.where(n > above)
 
 
-def hits_of(plan: Plan, above: int | None = None) -> Numbers:
-    """Select the hits, the newest first; of those whose rows decide, no more are looked at."""
-    found = found_by_index(plan, above)
-    if not plan.reads_rows:
-        if plan.expired is not None and plan.expired is not NOTHING:
-            found = found.where(aside(catalogue_fts.c.rowid).not_in(plan.expired))
+def holding(plan: Plan, found: Numbers) -> Numbers:
+    """Leave out of what the index finds what has expired; only for a plan that reads no rows."""
+    if plan.expired is None or plan.expired is NOTHING:
         return found
-    examined = found.limit(bindparam("examined", SEARCH_EXAMINED_MAX)).subquery("examined")
+    return found.where(aside(catalogue_fts.c.rowid).not_in(plan.expired))
+
+
+def rows_among(plan: Plan, numbers: list[int], *values: ColumnElement[Any]) -> Rows:
+    """Select number and ``values`` of the rows in ``numbers`` that are hits, in no order."""
+    among = listed(numbers)
     return (
-        select(examined.c.n)
-        .join(catalogue, catalogue.c.n == examined.c.n)
+        select(catalogue.c.n, *values)
+        .select_from(among)
+        .join(catalogue, catalogue.c.n == among.c.value)
         .where(*plan.ranges, *plan.shown)
-        .order_by(examined.c.n.desc())
     )
 
 
-def rows_of(plan: Plan) -> Select[*tuple[Any, ...]]:
-    """Select the rows of the hits, in no order; only for a plan with a match."""
-    return (
-        select(catalogue.c.n)
-        .select_from(catalogue_fts)
-        .join(catalogue, catalogue.c.n == catalogue_fts.c.rowid)
-        .where(matches(plan.match), *plan.ranges, *plan.shown)
+def is_among(column: ColumnElement[int], numbers: list[int]) -> ColumnElement[bool]:
+    """Say that ``column`` is one of ``numbers``; they are looked up in a set, not one by one."""
+    return aside(column).in_(select(listed(numbers).c.value))
+
+
+def listed(numbers: list[int]) -> TableValuedAlias:
+    """Select from ``numbers`` as if they were a table with the column ``value``."""
+    # One value, whatever their count: a statement takes only so many.
+    raw = msgspec.json.encode(numbers).decode()
+    return func.json_each(bindparam("numbers", raw, unique=True)).table_valued(
+        column("value", Integer), name="numbers"
     )
-
-
-def is_listed(plan: Plan) -> ColumnElement[bool]:
-    """Say that a row of the catalogue is among the hits of the index, all listed first."""
-    listed = select(catalogue_fts.c.rowid).where(matches(plan.match))
-    return aside(catalogue.c.n).in_(listed)
 
 
 def is_probed(plan: Plan) -> ColumnElement[bool]:
@@ -166,8 +170,6 @@ def aside(column: ColumnElement[T]) -> ColumnElement[T]:
 
 def _ranges(query: CatalogueQuery) -> Iterator[ColumnElement[bool]]:
     """Say what of a row must be met beside its tokens; no index is chosen for it."""
-    if query.currency is not None:
-        yield aside(catalogue.c.currency) == query.currency
     yield from between(aside(catalogue.c.price_micro), query.price_min_micro, query.price_max_micro)
     yield from between(aside(catalogue.c.size), query.size_min, query.size_max)
     yield from between(aside(catalogue.c.score_milli), query.score_min_milli, None)
@@ -188,6 +190,8 @@ def _token_groups(query: CatalogueQuery) -> Iterator[list[str]]:
     for facet, values in chosen:
         if values:
             yield [facet_token(facet, value) for value in values]
+    if query.currency is not None:
+        yield [facet_token("currency", query.currency)]
     if query.currency is not None and (query.price_min_micro or query.price_max_micro is not None):
         currency = query.currency
         found = _magnitudes(query.price_min_micro, query.price_max_micro)

@@ -57,14 +57,14 @@ from hanse.core.store.catalogue_plan import (
     NOTHING,
     PAUSED,
     Plan,
-    aside,
     found_by_index,
-    hits_of,
-    is_listed,
+    holding,
+    is_among,
     is_probed,
+    listed,
     matches,
     plan_of,
-    rows_of,
+    rows_among,
 )
 from hanse.core.store.projections import read_list
 from hanse.core.store.search import COLUMN_WEIGHTS, FTS_SELF, catalogue_fts, facets_of
@@ -87,6 +87,10 @@ _BOOST: Final = (
     catalogue.c.level * _RANK_PER_LEVEL
     + func.coalesce(catalogue.c.score_milli, 0) // _SCORE_PER_RANK
 )
+# The negated bm25, which is a small number with a fraction, in whole thousandths.
+_RANK: Final = cast(func.round(func.bm25(FTS_SELF, *COLUMN_WEIGHTS) * -_RANK_SCALE), Integer).label(
+    "rank"
+)
 _LISTS: Final = ("sectors", "tags", "formats", "frameworks", "rights", "trials")
 
 FOLLOWED: Final = (
@@ -95,37 +99,11 @@ FOLLOWED: Final = (
     .order_by(follows.c.target)
     .limit(bindparam("limit"))
 )
-_numbers: Final = func.json_each(bindparam("numbers")).table_valued("value", name="numbers")
-# The negated bm25, which is a small number with a fraction, in whole thousandths.
-_rank: Final = cast(func.round(func.bm25(FTS_SELF, *COLUMN_WEIGHTS) * -_RANK_SCALE), Integer).label(
-    "rank"
-)
-# The set is looked up for what the words find: to ask the index number by number is slow.
-BEST: Final = (
-    select(catalogue_fts.c.rowid, _rank)
-    .where(
-        catalogue_fts.c.rowid >= bindparam("lowest"),
-        catalogue_fts.c.rowid <= bindparam("highest"),
-        aside(catalogue_fts.c.rowid).in_(select(_numbers.c.value)),
-    )
-    .order_by(_rank.desc(), catalogue_fts.c.rowid.desc())
-    .limit(bindparam("most"))
-)
 BOOSTS: Final = select(catalogue.c.n, _BOOST.label("boost")).where(
     catalogue.c.n.in_(bindparam("numbers", expanding=True))
 )
 ROWS: Final = select(catalogue).where(catalogue.c.n.in_(bindparam("numbers", expanding=True)))
 ALL_COUNTS: Final = select(facet_values.c.facet, facet_values.c.value, facet_values.c.listings)
-_counted: Final = (
-    select(listing_facets.c.value, func.count().label("listings"))
-    .select_from(_numbers)
-    .join(listing_facets, listing_facets.c.n == _numbers.c.value)
-    .group_by(listing_facets.c.value)
-    .subquery("counted")
-)
-COUNTS_OF: Final = select(
-    facet_values.c.facet, facet_values.c.value, _counted.c.listings
-).join_from(_counted, facet_values, facet_values.c.number == _counted.c.value)
 ALL: Final = select(func.coalesce(func.sum(facet_values.c.listings), 0)).where(
     facet_values.c.facet == "state"  # which every Listing has one of
 )
@@ -167,7 +145,7 @@ class CatalogueSearch:
         if after is not None:
             after.check(query)
         plan = self._plan(query, now_ms)
-        if query.sort == "relevance" and plan.words is not None:
+        if query.sort == "relevance" and plan.is_worded:
             return self._ranked(query, plan, after, limit)
         return self._sorted(query, plan, after, limit)
 
@@ -175,7 +153,7 @@ class CatalogueSearch:
         """Count the hits that came or changed after the row ``n``, up to the most counted."""
         query.check()
         plan = self._plan(query, now_ms)
-        return self._at_most(hits_of(plan, n), SEARCH_COUNTED_MAX)
+        return len(self._newest(plan, SEARCH_COUNTED_MAX, above=n)[0])
 
     def facets(self, query: CatalogueQuery, *, now_ms: int) -> FacetCounts:
         """Count the values of every facet among the hits of ``query``."""
@@ -184,8 +162,8 @@ class CatalogueSearch:
         hidden = self._hidden(plan)
         if hidden is not None:
             return FacetCounts(_by_facet(self._all_counts(hidden)), is_sample=False)
-        numbers = self._numbers(plan, SEARCH_RANKED_MAX + 1)
-        is_sample = len(numbers) > SEARCH_RANKED_MAX or not self._is_all(plan)
+        numbers, is_all = self._newest(plan, SEARCH_RANKED_MAX + 1)
+        is_sample = len(numbers) > SEARCH_RANKED_MAX or not is_all
         return FacetCounts(_by_facet(self._counts_of(numbers[:SEARCH_RANKED_MAX])), is_sample)
 
     # --- hits -------------------------------------------------------------------------------
@@ -205,58 +183,63 @@ class CatalogueSearch:
         if query.with_expired:
             return NOTHING
         expired = EXPIRED.where(catalogue.c.valid_until_ms <= bindparam("now", now_ms))
-        found = self._at_most(expired, SEARCH_HIDDEN_MAX + 1)
-        if not found:
+        found = expired.limit(bindparam("most", SEARCH_HIDDEN_MAX + 1)).subquery("found")
+        count = self._connection.execute(select(func.count()).select_from(found)).scalar_one()
+        if not count:
             return NOTHING
-        return expired if found <= SEARCH_HIDDEN_MAX else None
+        return expired if count <= SEARCH_HIDDEN_MAX else None
 
-    def _is_all(self, plan: Plan, found: int | None = None) -> bool:
-        """Say whether every hit is looked at; where rows decide, of very many the newest are.
+    def _newest(self, plan: Plan, most: int, *, above: int | None = None) -> tuple[list[int], bool]:
+        """Return the newest hits, and whether every row that may be one was looked at.
 
-        ``found`` is how many the index finds, where that is known.
+        Where rows decide, no more than ``SEARCH_EXAMINED_MAX`` are read.
         """
-        if not plan.reads_rows or plan.is_wide:  # to pass wide hits costs as much as to find them
-            return True
-        if found is None:
-            found = self._at_most(found_by_index(plan), SEARCH_EXAMINED_MAX + 1)
-        return found <= SEARCH_EXAMINED_MAX
+        found = found_by_index(plan, above)
+        if not plan.reads_rows:
+            return self._first(holding(plan, found), most), True
+        numbers = self._first(found, SEARCH_EXAMINED_MAX + 1)
+        hits = self._among(plan, numbers[:SEARCH_EXAMINED_MAX], most)
+        return hits, len(numbers) <= SEARCH_EXAMINED_MAX
 
-    def _numbers(self, plan: Plan, most: int) -> list[int]:
-        """Return the newest hits."""
-        statement = hits_of(plan).limit(bindparam("most", most))
-        return list(self._connection.execute(statement).scalars())
+    def _among(self, plan: Plan, numbers: list[int], most: int) -> list[int]:
+        """Return which of ``numbers`` are hits, the newest first."""
+        return self._first(rows_among(plan, numbers), most)
 
-    def _at_most(self, hits: Numbers, most: int) -> int:
-        """Count ``hits``, no further than ``most``."""
-        found = hits.limit(bindparam("most", most)).subquery("found")
-        return self._connection.execute(select(func.count()).select_from(found)).scalar_one()
+    def _first(self, numbers: Numbers, most: int) -> list[int]:
+        """Fetch the greatest numbers, as one value: row by row takes longer than to find them."""
+        found = numbers.limit(bindparam("most", most)).subquery("found")
+        raw = self._connection.execute(select(func.json_group_array(found.c.n))).scalar_one()
+        return sorted(msgspec.json.decode(raw, type=list[int]), reverse=True)
 
-    def _count(self, plan: Plan, found: int | None = None) -> _Count:
-        """Count hits, as far as that is shown."""
+    def _count(self, plan: Plan, found: list[int] | None) -> _Count:
+        """Count hits, as far as that is shown; ``found`` is what the index finds, or the newest."""
         hidden = self._hidden(plan)
         if hidden is not None:
             return _Count.of(self._connection.execute(ALL).scalar_one() - len(hidden), is_all=True)
-        hits = self._at_most(hits_of(plan), SEARCH_COUNTED_MAX + 1)
-        return _Count.of(hits, is_all=self._is_all(plan, found))
+        if found is not None and not plan.reads_rows and plan.expired is NOTHING:
+            return _Count.of(len(found), is_all=True)
+        if found is not None and plan.reads_rows:
+            hits = self._among(plan, found[:SEARCH_EXAMINED_MAX], SEARCH_COUNTED_MAX + 1)
+            return _Count.of(len(hits), is_all=len(found) <= SEARCH_EXAMINED_MAX)
+        hits, is_all = self._newest(plan, SEARCH_COUNTED_MAX + 1)
+        return _Count.of(len(hits), is_all=is_all)
 
     def _hidden(self, plan: Plan) -> list[int] | None:
         """Return what is not shown of the whole catalogue, if that is asked for and not much."""
         if not plan.is_plain or plan.expired is None:
             return None
-        hidden = set(self._connection.execute(plan.expired).scalars())
+        hidden = set(self._first(plan.expired, SEARCH_HIDDEN_MAX + 1))
         if plan.is_without_paused:
-            paused = NOT_OPEN.limit(bindparam("most", SEARCH_HIDDEN_MAX + 1))
-            hidden.update(self._connection.execute(paused).scalars())
+            hidden.update(self._first(NOT_OPEN, SEARCH_HIDDEN_MAX + 1))
         return sorted(hidden) if len(hidden) <= SEARCH_HIDDEN_MAX else None
 
     # --- by relevance -----------------------------------------------------------------------
 
     def _ranked(self, query: CatalogueQuery, plan: Plan, after: Cursor | None, limit: int) -> Hits:
-        if after is None:
-            numbers = self._numbers(plan, SEARCH_COUNTED_MAX + 1)
-            count = _Count.of(len(numbers), is_all=self._is_all(plan))
-        else:
-            numbers = self._numbers(plan, SEARCH_RANKED_MAX)
+        most = SEARCH_COUNTED_MAX + 1 if after is None else SEARCH_RANKED_MAX
+        numbers, is_all = self._newest(plan, most)
+        count = _Count.of(len(numbers), is_all=is_all)
+        if after is not None:
             count = _Count(after.count, after.is_more)
         numbers = numbers[:SEARCH_RANKED_MAX]
         is_among_best = after is None or after.value is None or after.value >= _RANK_AHEAD
@@ -269,11 +252,14 @@ class CatalogueSearch:
 
     def _rank(self, plan: Plan, numbers: list[int], most: int) -> list[Found]:
         """Return the best of ``numbers`` by their words; when these tell nothing, the newest."""
-        if plan.is_wide or not numbers:
+        if plan.words is None or not numbers:
             return [Found(n, 0) for n in numbers[:most]]
+        n = catalogue_fts.c.rowid
         rows = self._connection.execute(
-            BEST.where(matches(plan.words)),
-            {"lowest": numbers[-1], "highest": numbers[0], "most": most, **_json(numbers)},
+            select(n, _RANK)
+            .where(matches(plan.words), n >= numbers[-1], n <= numbers[0], is_among(n, numbers))
+            .order_by(_RANK.desc(), n.desc())
+            .limit(bindparam("most", most))
         )
         found = [Found(n, rank) for n, rank in rows]
         if len(found) == most:
@@ -293,27 +279,33 @@ class CatalogueSearch:
     # --- in another order -------------------------------------------------------------------
 
     def _sorted(self, query: CatalogueQuery, plan: Plan, after: Cursor | None, limit: int) -> Hits:
-        order = order_of(query)
         found = None
         if plan.match is not None:
-            found = self._at_most(found_by_index(plan), SEARCH_LISTED_MAX + 1)
-            if found <= SEARCH_SORTED_MAX:
-                return self._sorted_at_once(query, plan, order, after, limit)
+            found = self._first(found_by_index(plan), SEARCH_LISTED_MAX + 1)
+            if len(found) <= SEARCH_SORTED_MAX:
+                return self._sorted_at_once(query, plan, found, after, limit)
         count = self._count(plan, found) if after is None else _Count(after.count, after.is_more)
-        if found is None:
-            member, budget = [], SEARCH_READ_MAX
-        elif found <= SEARCH_LISTED_MAX:
-            member, budget = [is_listed(plan)], SEARCH_WALKED_MAX
-        else:
-            member, budget = [is_probed(plan)], SEARCH_PROBED_MAX
-        conditions = (*member, *plan.ranges, *plan.shown)
-        hits, stopped = self._walk(order, conditions, budget, after, limit + 1)
+        conditions = [*plan.ranges, *plan.shown]
+        budget = SEARCH_READ_MAX
+        if found is not None and len(found) <= SEARCH_LISTED_MAX:
+            conditions.append(is_among(catalogue.c.n, found))
+            budget = SEARCH_WALKED_MAX
+        elif found is not None:
+            conditions.append(is_probed(plan))
+            budget = SEARCH_PROBED_MAX
+        hits, stopped = self._walk(order_of(query), conditions, budget, after, limit + 1)
         return self._page(query, plan, hits, limit, count, stopped)
 
     def _sorted_at_once(
-        self, query: CatalogueQuery, plan: Plan, order: Order, after: Cursor | None, limit: int
+        self,
+        query: CatalogueQuery,
+        plan: Plan,
+        found: list[int],
+        after: Cursor | None,
+        limit: int,
     ) -> Hits:
-        statement = rows_of(plan).add_columns(order.column.label("value"))
+        order = order_of(query)
+        statement = rows_among(plan, found, order.column.label("value"))
         if after is None:
             statement = statement.add_columns(func.count().over().label("hits"))
         else:
@@ -321,10 +313,9 @@ class CatalogueSearch:
         rows = self._connection.execute(
             statement.order_by(*order.sorted_by).limit(bindparam("most", limit + 1))
         ).all()
+        count = _Count.of(rows[0].hits if rows and after is None else 0, is_all=True)
         if after is not None:
             count = _Count(after.count, after.is_more)
-        else:
-            count = _Count.of(rows[0].hits if rows else 0, is_all=True)
         return self._page(query, plan, [Found(row.n, row.value) for row in rows], limit, count)
 
     def _walk(
@@ -372,7 +363,19 @@ class CatalogueSearch:
         return counts
 
     def _counts_of(self, numbers: list[int]) -> dict[tuple[str, str], int]:
-        found = self._connection.execute(COUNTS_OF, _json(numbers))
+        among = listed(numbers)
+        counted = (
+            select(listing_facets.c.value, func.count().label("listings"))
+            .select_from(among)
+            .join(listing_facets, listing_facets.c.n == among.c.value)
+            .group_by(listing_facets.c.value)
+            .subquery("counted")
+        )
+        found = self._connection.execute(
+            select(facet_values.c.facet, facet_values.c.value, counted.c.listings).join_from(
+                counted, facet_values, facet_values.c.number == counted.c.value
+            )
+        )
         return {(facet, value): listings for facet, value, listings in found}
 
     # --- pages --------------------------------------------------------------------------------
@@ -403,11 +406,6 @@ class CatalogueSearch:
 def _falling(hit: Found) -> tuple[int, int]:
     """Return what sorts the greatest value first, of equals the newest row."""
     return (-(hit.value or 0), -hit.n)
-
-
-def _json(numbers: list[int]) -> dict[str, object]:
-    """Hand numbers over as one value: a statement takes only so many."""
-    return {"numbers": msgspec.json.encode(numbers).decode()}
 
 
 def _by_facet(

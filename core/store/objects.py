@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Connection, bindparam, delete, func, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert
 
+from hanse.core.artifacts.quota import Whose
 from hanse.core.model.ids import EntryId
 from hanse.core.store.tables import manifests, object_uses, objects
 
@@ -81,17 +82,6 @@ class Part(Enum):
 
     PLAIN = "plain"
     CIPHER = "cipher"
-
-
-@unique
-class Whose(Enum):
-    """Why an object is kept, the strongest reason first."""
-
-    OWN = "own"
-    BOUGHT = "bought"
-    TRIAL = "trial"
-    ORDER = "order"
-    OTHERS = "others"
 
 
 _STRENGTH: Final = {whose.value: place for place, whose in enumerate(Whose)}

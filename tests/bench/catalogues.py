@@ -189,7 +189,8 @@ def _listings(
         for pair in pairs:
             if pair not in tokens:
                 tokens[pair] = facet_token(*pair)
-        facets = " ".join((*(tokens[it] for it in pairs), facet_token("identity", seller.hex())))
+        apart = (facet_token("identity", seller.hex()), facet_token("currency", currency))
+        facets = " ".join((*(tokens[it] for it in pairs), *apart))
         title = chance.choice(titles[lang])
         tag = chance.choice(titles[lang])
         body = chance.choices(sentences[lang], k=chance.randint(2, 6))

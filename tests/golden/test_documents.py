@@ -17,6 +17,7 @@ from hanse.core.ledger.feed import BodyState, FeedState
 from hanse.core.ledger.kinds import INNER_KINDS, KINDS, Identity1, encode_body
 from hanse.core.ledger.quotas import Tier
 from hanse.core.ledger.tree import Peaks
+from hanse.core.store.drafts import DraftState
 from tests.golden import make_protocol
 from tests.vectors import make_feeds, make_keys
 
@@ -123,7 +124,9 @@ def test_every_kind_is_in_the_glossary_or_the_protocol():
     assert [kind for kind in (*KINDS, *INNER_KINDS) if f"`{kind}`" not in known] == []
 
 
-@pytest.mark.parametrize("states", [BodyState, FeedState, CopyState], ids=lambda it: it.__name__)
+@pytest.mark.parametrize(
+    "states", [BodyState, FeedState, CopyState, DraftState], ids=lambda it: it.__name__
+)
 def test_every_state_is_in_the_glossary(states):
     assert [it.value for it in states if f"`{it.value}`" not in GLOSSARY] == []
 

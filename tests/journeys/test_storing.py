@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hanse.core.artifacts.importing import import_artifact
+from hanse.core.artifacts.quota import Whose
 from hanse.core.engine.storing import BadQuota
 from hanse.core.limits import QUOTA_BYTES_MAX, UNWANTED_OBJECT_MS_MIN
 from hanse.core.model.control import Control
-from hanse.core.store.objects import ObjectUse, Part, Whose
+from hanse.core.store.objects import ObjectUse, Part
 from tests.fakes.content import MIB, damage, some_bytes, write_files
 from tests.fakes.shop import (
     body_of,

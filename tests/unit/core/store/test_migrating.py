@@ -10,12 +10,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
+from hanse.core.artifacts.quota import Whose
 from hanse.core.engine.syncing import accept_batch
 from hanse.core.errors import StoreFull
 from hanse.core.store import migrating
 from hanse.core.store.drafts import DraftRow, DraftState
 from hanse.core.store.engines import DATABASE_FILE, Store
-from hanse.core.store.objects import ManifestRow, ObjectUse, Part, Whose
+from hanse.core.store.objects import ManifestRow, ObjectUse, Part
 from hanse.core.store.searches import SavedSearch
 from hanse.core.store.tables import metadata
 from tests.fakes.author import Author

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from hanse.core.artifacts.quota import Whose
 from hanse.core.model.ids import EntryId
 from hanse.core.store import objects as objects_module
-from hanse.core.store.objects import ManifestRow, ObjectUse, Part, Whose
+from hanse.core.store.objects import ManifestRow, ObjectUse, Part
 
 ONE, TWO = bytes([1]) * 32, bytes([2]) * 32  # Artifacts
 RELEASE = EntryId(bytes([7]) * 32)

@@ -23,7 +23,7 @@ from hanse.core.market.catalogue_query import (
 )
 from hanse.core.market.facets import FACETS
 from hanse.core.market.search import SearchDoc
-from hanse.core.store import catalogue_plan, catalogue_search
+from hanse.core.store import catalogue_search
 from hanse.core.store.engines import Store
 from hanse.core.store.search import SEGMENTER, Fts5Index
 from hanse.core.store.tables import catalogue, follows
@@ -566,7 +566,6 @@ def test_counts_end_where_they_are_shown_with_a_plus(store, put, monkeypatch, wo
 def test_of_very_many_only_the_newest_are_looked_at_and_it_says_so(store, put, monkeypatch, words):
     put(*(Shown("zebra", sectors=("retail",)) for _ in range(8)))
     monkeypatch.setattr(catalogue_search, "SEARCH_EXAMINED_MAX", 5)
-    monkeypatch.setattr(catalogue_plan, "SEARCH_EXAMINED_MAX", 5)
     monkeypatch.setattr(catalogue_search, "SEARCH_SORTED_MAX", 1)
     query = CatalogueQuery(text=words, size_max=10**9)  # which each row must be read for
     for sort in ("relevance", "newest"):
@@ -688,7 +687,7 @@ def test_every_statement_goes_by_an_index(many, monkeypatch, sort, way, words):
     )
     place = page(many, query, limit=1).next
     # What is ranked, grouped or sorted at once is not much, and a set made of an index neither.
-    small = ("bm25(", "GROUP BY", " AS value", "found", "examined", "FROM facet_values")
+    small = ("bm25(", "GROUP BY", " AS value", "numbers", "found", "FROM facet_values")
     for after in (None, place):
         for sql, plan in plans(many, query, after):
             if any(word in sql for word in small):
