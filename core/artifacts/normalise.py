@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from hanse.core.model.running import Made
 
 CONVERTER: Final = "normalise_onnx"
+IR_VERSION_LEAST: Final = 4
+_CHANGED_WHERE: Final = frozenset({"initializers_as_inputs", "opset_twice"})
 
 # Two equal models, timed in turns on a shared machine, differ by up to 3 in 100; the medians of
 # all rounds, which cross the wire, by more than the median of the ratios the Worker decides by.
@@ -25,7 +27,11 @@ _SLOWER_PERCENT: Final = 110
 
 def reason_against(facts: ModelFacts) -> str:
     """Say by a stable word why this ONNX file is not normalised; empty when it may be."""
-    return "external_data" if facts.external_files else ""
+    if facts.external_files:
+        return "external_data"
+    # What inspection saw says whether a Worker would change anything: one is not started for it.
+    is_old = not facts.format_version.isdecimal() or int(facts.format_version) < IR_VERSION_LEAST
+    return "" if is_old or _CHANGED_WHERE.intersection(facts.warnings) else "nothing_to_do"
 
 
 def is_better(made: Made) -> bool:

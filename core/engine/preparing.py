@@ -102,10 +102,19 @@ def prepare_model(
     told = result.told
     if facts:
         draft, more = apply_facts(draft, facts, vocabulary=concepts())
-        told = [*told, *more]
+        told = [*told, *more, *_seen(facts)]
     else:
         told = [*told, Problem("listing.no_model_file", "artifact", {}, is_warning=True)]
     return draft, manifest, tuple(told)
+
+
+def _seen(facts: Sequence[ModelFacts]) -> list[Problem]:
+    """Tell what inspection found odd, once for each file."""
+    return [
+        Problem(f"facts.warning.{word}", one.file, is_warning=True)
+        for one in facts
+        for word in one.warnings
+    ]
 
 
 def _inspect(

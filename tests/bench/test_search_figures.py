@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import statistics
 import time
 from contextlib import closing
@@ -110,6 +111,7 @@ def test_search(tmp_path: Path, count: int, goal: str) -> None:
         vocabulary = fill(store, count)
         report(f"{count:,} Listings written in bulk", f"{time.perf_counter() - began:.0f} s")
         measure(store, vocabulary, count, goal)
+    shutil.rmtree(tmp_path)  # gigabytes, which pytest would keep for a while
 
 
 def measure(store: Store, vocabulary: Vocabulary, count: int, goal: str) -> None:
