@@ -235,11 +235,6 @@ class Concepts:
                 yield mention
                 covered = mention.end
 
-    def implied(self, text: str) -> frozenset[str]:
-        """Return every Concept that ``text`` is about: mentioned, inside another, or wider."""
-        found = {mention.concept_id for mention in self.mentions(units_of(text))}
-        return frozenset(found.union(*(self.broader(concept_id) for concept_id in found)))
-
     def _index_of_text(self) -> Mapping[str, _Node]:
         """Put the aliases that count in running text into a tree, one unit a step."""
         roots: dict[str, _Node] = {}

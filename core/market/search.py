@@ -54,9 +54,9 @@ _NO_TOKEN: Final = re.compile(r"[^a-z0-9]")
 class SearchDoc:
     """What is searched of one Listing, as people wrote it; a row of ``catalogue_text``.
 
-    ``tags`` stand with commas between, so that two make no phrase.  ``stems_source`` are the
-    ids of the Concepts it carries (``sector.finance``) with spaces between, beside those
-    that its text mentions.  ``facets`` are the tokens of ``facet_token``, spaces between.
+    ``tags`` stand with commas between, so that no Chinese word reaches across two of them.
+    ``stems_source`` are the ids of the Concepts it carries (``sector.finance``), beside those
+    that its text mentions; ``facets`` are tokens of ``facet_token``.  Both have spaces between.
     """
 
     title: str

@@ -121,7 +121,7 @@ def order_of(query: CatalogueQuery) -> Order:
     column, falls, may_lack = _SORT_COLUMNS[sort]
     within: list[ColumnElement[bool]] = []
     if sort in {"price_up", "price_down"}:
-        within.append(catalogue.c.currency == query.currency)
+        within.append(catalogue.c.currency == (query.currency or "").upper())
         within += between(column, query.price_min_micro, query.price_max_micro)
     elif sort in {"size_up", "size_down"}:
         within += between(column, query.size_min, query.size_max)

@@ -286,7 +286,7 @@ def test_a_bad_file_gets_its_sentence_and_leaves_nothing(shop, tmp_path, which, 
 
 
 BAD_WORDS = [
-    (("--price", "-1"), "-1 USD"),
+    (("--price", "-1"), "-1 EUR"),
     (("--price", "12.345", "--currency", "EUR"), "12.345 EUR"),
     (("--price", "abc"), "abc"),
     (("--price", "1,5"), "1,5"),
@@ -530,7 +530,7 @@ def test_a_row_has_the_price_of_the_language_and_what_one_decides_by(shop):
     [
         (("--sector", "零售"), 1),
         (("--sector", "finance"), 0),
-        (("--task", "表格回归"), 1),
+        (("--task", "图像分类"), 1),
         (("--format", "onnx"), 1),
         (("--format", "onnx", "--format", "safetensors"), 2),
         (("--licence", "commercial-1"), 2),

@@ -201,6 +201,24 @@ def test_sell_a_model(story):
     assert json.loads(Path("bom.json").read_text(encoding="utf-8"))["specVersion"] == "1.6"
 
 
+def test_describe_a_model_in_a_file(story):
+    page = (ROOT / "docs/how-to/model-card.md").read_text(encoding="utf-8")
+    (card,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    Path("card.toml").write_text(card, encoding="utf-8")
+    shutil.copy(ROOT / "resources" / "sample_models" / "fraud-detection" / "model.onnx", ".")
+    named = "--name Fraud --description Finds --price 1 --sector finance"
+    tell(
+        story,
+        "# on the laptop",
+        "hanse account create --name Anna",
+        f"hanse listing publish model.onnx {named} --card card.toml --draft-only",
+    )
+    (draft,) = story.ask("hanse listing drafts")
+    assert draft["state"] == "DRAFTED"
+    assert draft["draft"]["card"]["claims"][0]["value_micro"] == 974_000
+    assert not [one for one in draft["problems"] if not one["is_warning"]]
+
+
 def test_every_how_to_page_is_run():
     pages = {path.name for path in (ROOT / "docs" / "how-to").glob("*.md")}
     told = Path(__file__).read_text(encoding="utf-8")
