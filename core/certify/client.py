@@ -88,8 +88,8 @@ class WorkerClient:
     ) -> Worker:
         """Start a Worker that is ready, or raise ``WorkerFailed``.
 
-        With ``python`` the converter's own file is run by that interpreter, which needs
-        not know Hanse; such a Worker converts and nothing else.
+        With ``python`` the converter is run by that interpreter, which needs not know
+        Hanse; such a Worker converts and nothing else.
         """
         if python is not None:
             return ForeignConverter(python, stage, limits)

@@ -1,6 +1,7 @@
 """A Conversion in an interpreter the person named: his packages, our converter, our bounds.
 
-* The interpreter needs not know Hanse: ``foreign_main.py`` and the converter are single files.
+* The interpreter needs not know Hanse: it gets ``foreign_main.py`` and the folder of the
+  converters, nothing else of ours.
 * Memory, CPU and written bytes are bounded by the child itself, the wall by us.
 * It converts and nothing else.
 
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from hanse.core.artifacts import converters
 from hanse.core.certify import frames
 from hanse.core.certify.child import Child, last_words, ran_out_of_memory
 from hanse.core.certify.made import checked_made, refusal_of_converter
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from hanse.core.model.control import Control
     from hanse.core.model.running import ConvertRequest, FailureKind, Made, Stage, WorkerLimits
 
-_CONVERTERS: Final = "hanse.core.artifacts.converters"
 _LOOK_SECONDS: Final = 0.1
 _SEND_SECONDS: Final = 5.0
 _END_SECONDS: Final = 1.0
@@ -77,13 +78,10 @@ class ForeignConverter:
         """Convert one file of the stage into the scratch folder."""
         scratch = self._stage.scratch
         assert scratch is not None
-        package = files(_CONVERTERS)
-        names = {one.name for one in package.iterdir()}
-        file = f"{request.converter}.py"
-        if file not in names or request.converter.startswith("_"):
+        if request.converter not in converters.CONVERTERS:
             raise WorkerFailed("refused", "convert", f"no converter {request.converter}")
         main = files("hanse.core.certify") / "foreign_main.py"
-        with as_file(package / file) as converter, as_file(main) as program:
+        with as_file(files(converters)) as folder, as_file(main) as program:
             asked = {
                 "source": str(self._stage.folder / request.source),
                 "target": str(scratch / request.target),
@@ -91,7 +89,7 @@ class ForeignConverter:
             }
             limits = self._limits
             bounds = (limits.memory_bytes, limits.cpu_seconds, limits.write_bytes)
-            command = (self._python, "-I", program, *bounds, converter)
+            command = (self._python, "-I", program, *bounds, folder, request.converter)
             self._run([str(one) for one in command], msgspec.json.encode(asked), scratch, control)
         return self._made(scratch)
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import pkgutil
 import queue
 import sys
 import threading
@@ -26,6 +25,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn, Protocol
 
 import msgspec
 
+from hanse.core.artifacts import converters
+from hanse.core.artifacts.converters.answering import ConversionRefused
 from hanse.core.certify import frames
 from hanse.core.certify.adapters.refusal import Unfit, name, text
 from hanse.core.certify.bounds import NoBound, bound_this_process
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from hanse.core.model.running import FailureKind
 
 _ADAPTERS: Final = "hanse.core.certify.adapters.all_formats"
-_CONVERTERS: Final = "hanse.core.artifacts.converters"
 _EXIT_DONE: Final = 0
 _EXIT_NO_BOUND: Final = 70
 _EXIT_BAD_FRAME: Final = 71
@@ -145,25 +145,21 @@ def _inspect(request: frames.Inspect, stage: Path, inspect: Inspector) -> frames
 
 
 def _convert(request: frames.Convert, stage: Path, scratch: Path) -> frames.Answer:
-    package = importlib.import_module(_CONVERTERS)
-    known = {one.name for one in pkgutil.iter_modules(package.__path__)}
-    if request.converter not in known or request.converter.startswith("_"):
+    if request.converter not in converters.CONVERTERS:
         return _failed(request.id, "refused", "", "no_converter", {"found": request.converter})
     try:
-        converter = importlib.import_module(f"{_CONVERTERS}.{request.converter}")
+        converter = importlib.import_module(f"{converters.__name__}.{request.converter}")
         made = converter.convert(
             stage / request.source, scratch / request.target, dict(request.options)
         )
         answer = {"type": "made", "id": request.id, **made}
         return msgspec.convert(answer, frames.MadeFiles)
+    except ConversionRefused as refusal:
+        return _failed(request.id, "refused", "", refusal.code, refusal.values)
     except MemoryError:
         return _failed(request.id, "limit", "memory")
     except Exception as error:  # noqa: BLE001  whatever a framework raises is an answer
-        if type(error).__name__ != "ConversionRefused":
-            return _failed(request.id, "crash", f"{type(error).__name__}: {error}")
-        detail = getattr(error, "detail", {})
-        values = detail if isinstance(detail, dict) else {"detail": detail}
-        return _failed(request.id, "refused", "", str(getattr(error, "code", "")), values)
+        return _failed(request.id, "crash", f"{type(error).__name__}: {error}")
 
 
 def _failed(

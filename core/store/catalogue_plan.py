@@ -43,6 +43,7 @@ NOTHING: Final[Numbers] = select(catalogue.c.n.label("n")).where(false())
 _LEVELS: Final = range(5)
 _MICRO_DIGITS: Final = 6
 _MAGNITUDES: Final = 19  # powers of ten that a 64-bit number can have
+_FEW_BANDS: Final = 3
 _WIDE_LETTERS: Final = 3  # a beginning this short is found too often to tell hits apart
 
 
@@ -192,16 +193,25 @@ def _token_groups(query: CatalogueQuery) -> Iterator[list[str]]:
             yield [facet_token(facet, value) for value in values]
     if query.currency is not None:
         yield [facet_token("currency", query.currency)]
-    if query.currency is not None and (query.price_min_micro or query.price_max_micro is not None):
-        currency = query.currency
-        found = _magnitudes(query.price_min_micro, query.price_max_micro)
-        bands = {price_band(micro, currency, _MICRO_DIGITS) for micro in found}
-        yield [facet_token("price_band", band) for band in sorted(bands)]
-    if query.size_min or query.size_max is not None:
-        bands = {size_band(size) for size in _magnitudes(query.size_min, query.size_max)}
-        yield [facet_token("size_band", band) for band in sorted(bands)]
+    yield from _bands(query)
     if query.identity is not None:
         yield [facet_token("identity", query.identity.hex())]
+
+
+def _bands(query: CatalogueQuery) -> Iterator[list[str]]:
+    """Give the bands of each range, unless it has so many that they tell little of a row."""
+    found: list[tuple[Facet, set[str]]] = []
+    currency = query.currency
+    if currency is not None and (query.price_min_micro or query.price_max_micro is not None):
+        prices = _magnitudes(query.price_min_micro, query.price_max_micro)
+        bands = {price_band(micro, currency, _MICRO_DIGITS) for micro in prices}
+        found.append(("price_band", bands))
+    if query.size_min or query.size_max is not None:
+        sizes = _magnitudes(query.size_min, query.size_max)
+        found.append(("size_band", {size_band(size) for size in sizes}))
+    for facet, bands in found:
+        if len(bands) <= _FEW_BANDS:
+            yield [facet_token(facet, band) for band in sorted(bands)]
 
 
 def _magnitudes(least: int | None, most: int | None) -> Iterator[int]:

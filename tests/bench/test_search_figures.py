@@ -7,6 +7,7 @@ shows them.  Filling a million takes many minutes.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import random
 import shutil
@@ -106,6 +107,7 @@ def queries(vocabulary: Vocabulary, chance: random.Random) -> Iterator[tuple[str
     ("count", "goal"), [(100_000, "< 50"), (1_000_000, "< 100")], ids=["100k", "1M"]
 )
 def test_search(tmp_path: Path, count: int, goal: str) -> None:
+    faulthandler.cancel_dump_traceback_later()  # this is slow, and does not hang
     with closing(Store.open(tmp_path)) as store:
         began = time.perf_counter()
         vocabulary = fill(store, count)

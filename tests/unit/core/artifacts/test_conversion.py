@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import json
-import subprocess
 import sys
 from importlib.resources import files
 
@@ -19,12 +17,13 @@ from hanse.core.artifacts.conversion import (
     ParityFailed,
     Plan,
     TooManyTrustedTypes,
-    bounds,
     check_parity,
     importable_extras,
     plan_conversion,
     prepare,
 )
+from hanse.core.artifacts.converters import CONVERTERS
+from hanse.core.artifacts.converters.parity import report_parity
 from hanse.core.certify.client import WorkerClient
 from hanse.core.errors import FileUnreadable
 from hanse.core.limits import CONVERT_SOURCE_SIZE_BYTES_MAX
@@ -36,7 +35,6 @@ from tests.fakes.converting import (
     EXAMPLES,
     FORMATS,
     MODELS,
-    ROOT,
     facts_of,
     old_style_model,
     prepare_by_worker,
@@ -45,7 +43,8 @@ from tests.fakes.converting import (
 
 ARTICLE = EXAMPLES / "image_recognition_model.h5"
 NONE = frozenset()
-CONVERTERS = ("keras3", "keras_h5", "normalise_onnx", "sklearn_skops", "torch_pt2")
+FOLDER = "hanse.core.artifacts.converters"
+SHARED = ("answering", "parity")
 
 
 def plan(name, extras=NONE, **facts):
@@ -121,7 +120,7 @@ def test_a_pickle_is_refused_with_the_lines_that_help(tmp_path):
 def words_of_refusals():
     """Every word with which any converter refuses, read from their sources."""
     found = set()
-    for name in CONVERTERS:
+    for name in (*CONVERTERS, *SHARED):
         for node in ast.walk(ast.parse(source_of(name))):
             if isinstance(node, ast.Call) and node.args:
                 called = node.func
@@ -140,53 +139,32 @@ def test_every_word_of_a_converter_has_its_sentence():
     assert not missing
 
 
-# --- converters are single files ----------------------------------------------------------------
+# --- converters run where Hanse is not installed ------------------------------------------------
 
 
 def source_of(name):
-    return (files("hanse.core.artifacts.converters") / f"{name}.py").read_text("utf-8")
+    return (files(FOLDER) / f"{name}.py").read_text("utf-8")
 
 
-MARK = "# --- the same text in every converter"
+def test_the_folder_holds_the_converters_and_what_they_share():
+    found = {one.name for one in files(FOLDER).iterdir() if one.name.endswith(".py")}
+    assert found == {f"{name}.py" for name in ("__init__", *CONVERTERS, *SHARED)}
+    for name in CONVERTERS:
+        assert callable(importlib.import_module(f"{FOLDER}.{name}").convert)
 
 
-def test_the_shared_part_is_the_same_in_every_converter():
-    assert len({source_of(name).partition(MARK)[2] for name in CONVERTERS}) == 1
-
-
-@pytest.mark.parametrize("name", CONVERTERS)
-def test_a_converter_imports_nothing_of_ours_and_no_framework_at_the_top(name):
+@pytest.mark.parametrize("name", sorted({*CONVERTERS, *SHARED}))
+def test_a_converter_imports_of_ours_only_what_is_shared_and_no_framework_at_the_top(name):
     tree = ast.parse(source_of(name))
     imported = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imported |= {one.name.partition(".")[0] for one in node.names}
         elif isinstance(node, ast.ImportFrom):
-            imported.add(node.module.partition(".")[0])
-    assert imported <= set(sys.stdlib_module_names) | {"numpy"}
-
-
-def run_alone(name, request):
-    done = subprocess.run(
-        [sys.executable, "-I", ROOT / "core" / "artifacts" / "converters" / f"{name}.py"],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def test_a_converter_runs_alone(tmp_path):
-    request = {"source": str(ARTICLE), "target": str(tmp_path / "m.onnx"), "options": bounds()}
-    answer = run_alone("keras_h5", request)
-    assert answer["made"]["files"] == ["m.onnx"]
-    assert (tmp_path / "m.onnx").stat().st_size > 50_000
-    request["source"] = str(MODELS / "with_lambda.h5")
-    assert run_alone("keras_h5", request) == {
-        "refused": {"code": "code", "values": {"what": "double_it (Lambda)"}}
-    }
+            module = node.module
+            imported.add(module if module.startswith("hanse") else module.partition(".")[0])
+    shared = {f"{FOLDER}.{one}" for one in SHARED}
+    assert imported <= set(sys.stdlib_module_names) | {"numpy"} | shared
 
 
 # --- prepare ------------------------------------------------------------------------------------
@@ -270,11 +248,9 @@ def test_formats_of_the_test_files_are_convertible():
 
 # --- parity -------------------------------------------------------------------------------------
 
-TAIL = importlib.import_module("hanse.core.artifacts.converters.normalise_onnx")
-
 
 def parity_of(*outputs, **more):
-    raw = TAIL.report_parity("onnx", {"onnx": "1"}, 3, "drawn", list(outputs), **more)
+    raw = report_parity("onnx", {"onnx": "1"}, 3, "drawn", list(outputs), **more)
     outputs = raw.pop("outputs")
     whole = Parity(outputs=(), **raw)
     return whole, outputs

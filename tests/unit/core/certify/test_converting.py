@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 import sys
+import venv
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
+import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
+from hanse.core.artifacts.conversion import bounds
+from hanse.core.artifacts.converters import answering
 from hanse.core.certify import client as client_module
 from hanse.core.certify import foreign as foreign_module
+from hanse.core.certify import foreign_main
 from hanse.core.certify.client import ConvertRequestTooLong, WorkerClient
 from hanse.core.certify.frames import MadeFiles
 from hanse.core.certify.made import checked_made
@@ -22,6 +33,7 @@ from hanse.core.model.running import (
     WorkerFailed,
     WorkerLimits,
 )
+from tests.fakes.converting import EXAMPLES, MODELS
 from tests.hostile.onnx_models import onnx_bytes
 
 OPTIONS = {
@@ -49,6 +61,7 @@ def convert(tmp_path):
         started.append(worker)
         return worker.convert(request, control or Control())
 
+    run.stage = stage
     run.scratch = scratch
     run.started = started
     yield run
@@ -80,7 +93,7 @@ def test_a_refusal_keeps_its_word(convert, python):
 
 
 @BOTH
-@pytest.mark.parametrize("name", ["nothing", "__init__", "../made"])
+@pytest.mark.parametrize("name", ["nothing", "__init__", "parity", "../made"])
 def test_only_a_converter_can_be_named(convert, python, name):
     with pytest.raises((ConversionRefused, WorkerFailed)) as refused:
         convert(ConvertRequest(name, "m.onnx", "out.onnx", OPTIONS), python)
@@ -110,8 +123,10 @@ def test_a_slow_conversion_ends_at_the_wall(convert, python):
 
 @BOTH
 def test_a_conversion_writes_no_more_than_it_may(convert, python):
+    shutil.copyfile(EXAMPLES / "image_recognition_model.h5", convert.stage / "m.h5")
+    request = ConvertRequest("keras_h5", "m.h5", "out.onnx", bounds())  # it keeps all it makes
     with pytest.raises(WorkerFailed, match="File too large") as failed:
-        convert(normalise(), python, write_bytes=10)
+        convert(request, python, write_bytes=10)
     assert failed.value.kind == "crash"
 
 
@@ -132,6 +147,72 @@ def test_a_named_interpreter_only_converts(convert):
         convert(normalise("noise.onnx"), Path(sys.executable))
     with pytest.raises(WorkerFailed):
         convert.started[-1].inspect("m.onnx", "onnx", Control())
+
+
+@pytest.fixture
+def bare_python(tmp_path):
+    """An interpreter that has the packages of this one, but not Hanse."""
+    folder = tmp_path / "bare"
+    venv.create(folder, symlinks=sys.platform != "win32")
+    (packages,) = folder.rglob("site-packages")
+    places = {str(Path(one.__file__).parents[1]) for one in (h5py, np, onnx, onnxruntime)}
+    (packages / "others.pth").write_text("\n".join(sorted(places)))
+    (python,) = [*folder.glob("bin/python"), *folder.glob("Scripts/python.exe")]
+    return python
+
+
+def test_an_interpreter_without_hanse_converts(convert, bare_python):
+    asked = subprocess.run(
+        [bare_python, "-I", "-c", "import hanse.core"], capture_output=True, text=True, check=False
+    )
+    assert "No module named 'hanse'" in asked.stderr
+    shutil.copyfile(EXAMPLES / "image_recognition_model.h5", convert.stage / "m.h5")
+    shutil.copyfile(MODELS / "with_lambda.h5", convert.stage / "code.h5")
+    made = convert(ConvertRequest("keras_h5", "m.h5", "out.onnx", bounds()), bare_python)
+    assert made.files == ("out.onnx",)
+    assert (convert.scratch / "out.onnx").stat().st_size > 50_000
+    with pytest.raises(ConversionRefused) as refused:
+        convert(ConvertRequest("keras_h5", "code.h5", "out.onnx", bounds()), bare_python)
+    assert (refused.value.reason, refused.value.detail) == ("code", "double_it (Lambda)")
+
+
+BOUNDS = (str(4 * 2**30), "50", "12345")
+PROBE = """
+import resource
+
+BOUND = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+
+def convert(source, target, options):
+    found = []
+    for name in options["names"]:
+        try:
+            __import__(name)
+            found.append(name)
+        except ModuleNotFoundError:
+            pass
+    return {"bound": BOUND, "found": found}
+"""
+
+
+def test_of_hanse_there_is_only_the_folder_of_the_converters_and_the_bounds_come_first(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    shutil.copy(answering.__file__, folder)
+    (folder / "probe.py").write_text(PROBE)
+    package = "hanse.core.artifacts.converters"
+    names = ["hanse.core.errors", "hanse.core.artifacts.quota", "hanse.app", f"{package}.parity"]
+    names += [f"{package}.probe", f"{package}.answering", "msgspec"]
+    done = subprocess.run(
+        [sys.executable, "-I", foreign_main.__file__, *BOUNDS, folder, "probe"],
+        input=json.dumps({"source": "s", "target": "t", "options": {"names": names}}),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer == {"made": {"bound": 12345, "found": names[-3:]}}
+    assert {one.name for one in folder.iterdir()} == {"answering.py", "probe.py"}
 
 
 def test_options_that_fit_no_request_are_refused_before_they_are_sent(convert):
