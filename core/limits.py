@@ -62,7 +62,7 @@ SEARCH_LISTED_MAX: Final = 30_000  # hits whose numbers are held while walking
 SEARCH_PROBED_MAX: Final = 800  # rows of one page that are asked for their words one by one
 SEARCH_WALKED_MAX: Final = 30_000  # places of an index passed for one page
 SEARCH_READ_MAX: Final = 10_000  # the same, where each row must be read
-SEARCH_EXAMINED_MAX: Final = 6000  # hits whose rows are looked at, the newest first
+SEARCH_EXAMINED_MAX: Final = 4000  # hits whose rows are looked at, the newest first
 SEARCH_HIDDEN_MAX: Final = 20_000  # rows not shown that are left out as a set
 SEARCH_FOLLOWED_MAX: Final = 500  # sellers that one query can be limited to
 FACET_VALUES_SHOWN_MAX: Final = 100
@@ -266,3 +266,5 @@ assert HEADER_SIZE_BYTES_MAX < BODY_SIZE_BYTES_MAX < FRAME_SIZE_BYTES_MAX
 assert PRIVATE_PLAINTEXT_SIZE_BYTES_MAX % PRIVATE_PADDING_BYTES == 0
 assert 2 * (HEADER_SIZE_BYTES_MAX) <= FORK_PROOF_SIZE_BYTES_MAX + 512
 assert PIECE_SIZE_BYTES % LEAF_SIZE_BYTES == 0
+assert SEARCH_SORTED_MAX < SEARCH_EXAMINED_MAX < SEARCH_LISTED_MAX
+assert SEARCH_BOOSTED_MAX < SEARCH_RANKED_MAX < SEARCH_COUNTED_MAX

@@ -216,8 +216,9 @@ class CatalogueSearch:
         hidden = self._hidden(plan)
         if hidden is not None:
             return _Count.of(self._connection.execute(ALL).scalar_one() - len(hidden), is_all=True)
-        if found is not None and not plan.reads_rows and plan.expired is NOTHING:
-            return _Count.of(len(found), is_all=True)
+        is_found = found is not None and len(found) > SEARCH_COUNTED_MAX
+        if is_found and not plan.reads_rows and plan.expired is NOTHING:
+            return _Count(SEARCH_COUNTED_MAX, is_more=True)
         if found is not None and plan.reads_rows:
             hits = self._among(plan, found[:SEARCH_EXAMINED_MAX], SEARCH_COUNTED_MAX + 1)
             return _Count.of(len(hits), is_all=len(found) <= SEARCH_EXAMINED_MAX)
@@ -281,16 +282,19 @@ class CatalogueSearch:
     def _sorted(self, query: CatalogueQuery, plan: Plan, after: Cursor | None, limit: int) -> Hits:
         found = None
         if plan.match is not None:
-            found = self._first(found_by_index(plan), SEARCH_LISTED_MAX + 1)
+            most = SEARCH_LISTED_MAX if plan.by_row is None else SEARCH_EXAMINED_MAX
+            found = self._first(found_by_index(plan), most + 1)
             if len(found) <= SEARCH_SORTED_MAX:
                 return self._sorted_at_once(query, plan, found, after, limit)
         count = self._count(plan, found) if after is None else _Count(after.count, after.is_more)
         conditions = [*plan.ranges, *plan.shown]
         budget = SEARCH_READ_MAX
-        if found is not None and len(found) <= SEARCH_LISTED_MAX:
+        if plan.by_row is not None:
+            conditions += plan.by_row
+        elif found is not None and len(found) <= SEARCH_LISTED_MAX:
             conditions.append(is_among(catalogue.c.n, found))
             budget = SEARCH_WALKED_MAX
-        elif found is not None:
+        else:
             conditions.append(is_probed(plan))
             budget = SEARCH_PROBED_MAX
         hits, stopped = self._walk(order_of(query), conditions, budget, after, limit + 1)

@@ -88,6 +88,13 @@ def pages(store, query, limit):
             return found
 
 
+def follow(store, who, *sellers):
+    row = {"identity": who, "time_ms": 1, "author": who, "seq": 1, "weight": 1}
+    with store.unit_of_work() as uow:
+        uow._connection.execute(insert(follows), [{**row, "target": one} for one in sellers])
+        uow.commit()
+
+
 def terms(connection):
     """Return every word the index still knows."""
     connection.execute(
@@ -334,10 +341,7 @@ def test_sellers_somebody_follows_are_the_only_ones_shown(store, put, ask):
 def test_five_hundred_followed_sellers_are_one_query(store, put, ask):
     sellers = [n.to_bytes(32, "big") for n in range(600)]
     put(Shown(seller=sellers[0]), Shown(seller=sellers[550]))
-    row = {"identity": ANNA, "time_ms": 1, "author": ANNA, "seq": 1, "weight": 1}
-    with store.unit_of_work() as uow:
-        uow._connection.execute(insert(follows), [{**row, "target": one} for one in sellers])
-        uow.commit()
+    follow(store, ANNA, *sellers)
     assert ask(followed_by=ANNA) == [1]
 
 
@@ -370,11 +374,14 @@ def many(tmp_path_factory):
             score_milli=None if chance.random() < 0.5 else chance.randrange(4),
             published_ms=START_MS + chance.randrange(5),
             state="paused" if chance.random() < 0.1 else "open",
+            formats=(chance.choice(("onnx", "gguf", "tflite")),),
+            seller=chance.choice((ANNA, BO, CAI)),
         )
         for _ in range(120)
     ]
     with closing(Store.open(tmp_path_factory.mktemp("many"))) as store:
         put_into(store, 0, listings)
+        follow(store, ANNA, BO, CAI)
         yield store
 
 
@@ -398,13 +405,34 @@ def in_order(store, sort, *, only=anything):
     return [row.n for row in have] + lack
 
 
+# Filters without words, and rows that meet them; also with words, which changes how they are asked.
+FILTERED = {
+    "level": ({"level_min": 2}, lambda row: row.level >= 2),
+    "facet": ({"formats": ("gguf", "ONNX")}, lambda row: row.formats in {'["gguf"]', '["onnx"]'}),
+    "seller": ({"identity": BO}, lambda row: row.identity == BO),
+    "followed": ({"followed_by": ANNA}, lambda row: row.identity in {BO, CAI}),
+    "currency": ({"currency": "eur"}, lambda row: row.currency == "EUR"),
+    "all": (
+        {"level_min": 1, "formats": ("onnx",), "currency": "USD", "size_min": 2},
+        lambda row: (
+            row.level >= 1 and row.formats == '["onnx"]' and row.currency == "USD" and row.size > 1
+        ),
+    ),
+}
+
+
 WAYS = {
     "sorted at once": {},
     "walked to with a list": {"SEARCH_SORTED_MAX": 1},
-    "walked to with questions": {"SEARCH_SORTED_MAX": 1, "SEARCH_LISTED_MAX": 2},
+    "walked to with questions": {
+        "SEARCH_SORTED_MAX": 1,
+        "SEARCH_EXAMINED_MAX": 2,
+        "SEARCH_LISTED_MAX": 3,
+    },
     "walked to in short steps": {
         "SEARCH_SORTED_MAX": 1,
-        "SEARCH_LISTED_MAX": 2,
+        "SEARCH_EXAMINED_MAX": 2,
+        "SEARCH_LISTED_MAX": 3,
         "SEARCH_WALKED_MAX": 7,
         "SEARCH_PROBED_MAX": 3,
     },
@@ -431,6 +459,25 @@ def test_pages_go_through_every_order_once(many, monkeypatch, sort, way, words):
         assert list(itertools.chain(*found)) == expected
         if "short" not in way:
             assert all(len(part) == limit for part in found[:-1])
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("words", ["", "zebra"])
+@pytest.mark.parametrize("name", FILTERED)
+def test_filtered_pages_go_through_an_order_once(many, monkeypatch, name, words, way):
+    for limit_name, most in WAYS[way].items():
+        monkeypatch.setattr(catalogue_search, limit_name, most)
+    filters, meets = FILTERED[name]
+    with many.reads() as reads:
+        zebras = set(matches(reads._connection, "zebra"))
+    expected = in_order(
+        many, "size_down", only=lambda row: meets(row) and (not words or row.n in zebras)
+    )
+    query = CatalogueQuery(text=words, sort="size_down", **filters)
+    assert list(itertools.chain(*pages(many, query, 5))) == expected
+    assert expected
+    first = page(many, query)
+    assert first.count == len(expected) or (first.is_more and first.count < len(expected))
 
 
 @pytest.mark.parametrize("limit", [1, 7, 60])
