@@ -106,13 +106,17 @@ class Content:
             ],
             now_ms,
         )
-        uow.objects.put_manifest(ManifestRow(artifact, now_ms))
+        if all(row.sealed is not None for row in uow.objects.manifests_of(artifact)):
+            uow.objects.put_manifest(ManifestRow(artifact, now_ms))  # else it may name a Release
 
     def sealing(self, held: Repositories, artifact: bytes) -> SealedHere | None:
-        """Return the sealing of an Artifact under the newest key epoch, if there is one."""
+        """Return the sealing of an Artifact that waits for its Release, if there is one.
+
+        Under the newest key epoch, and of no other Release: each has a Content key of its own.
+        """
         epoch = self._newest_epoch(held)
         for row in held.objects.manifests_of(artifact):
-            if row.sealed is not None and row.key_epoch == epoch:
+            if row.sealed is not None and row.key_epoch == epoch and row.release is None:
                 assert row.salt is not None
                 return self._sealed_here(artifact, row.sealed, row.salt, epoch)
         return None
@@ -147,10 +151,11 @@ class Content:
         return self._sealed_here(artifact, digest, salt, epoch)
 
     def _salt(self, uow: UnitOfWork, artifact: bytes, epoch: int) -> bytes:
-        """Draw the salt of one Artifact and epoch once: a sealing that was killed goes on."""
+        """Draw the salt of the next Release once: a sealing that was killed goes on with it."""
         name = f"{_SALT_NAME}{epoch}/{artifact.hex()}"
         kept = uow.meta.get(name)
-        if kept is None:
+        used = {row.salt for row in uow.objects.manifests_of(artifact) if row.release is not None}
+        if kept is None or bytes.fromhex(kept) in used:
             kept = self._context.chance.bytes(SALT_SIZE_BYTES).hex()
             uow.meta.put(name, kept)
         return bytes.fromhex(kept)

@@ -30,6 +30,7 @@ from hanse.core.limits import ARTIFACT_FILE_SIZE_BYTES_MAX, LISTING_MS_MAX
 from hanse.core.market.catalogue_query import CatalogueQuery
 from hanse.core.model.card import BaseModel, Lineage, Trials
 from hanse.core.model.control import Cancelled, Control
+from hanse.core.model.ids import EntryId
 from hanse.core.model.listing import TierDraft
 from hanse.core.model.money import Money
 from hanse.core.store.drafts import DraftPublished, DraftState
@@ -406,6 +407,29 @@ def test_a_withdrawn_listing_is_closed_for_good_and_its_releases_stand(shop: Sho
             act()
         assert "listing.withdrawn" in codes(caught.value.problems)
     assert next_seq(engine) == since
+
+
+def test_what_one_withdrew_may_be_offered_anew_under_a_content_key_of_its_own(shop: Shop) -> None:
+    engine, model = shop.engine, shop.weights()
+    first = publish(engine, model)
+    engine.offering.sign(engine.offering.set_state(first.listing, "withdrawn"))
+    second = publish(engine, model)
+    assert second.artifact == first.artifact
+    with engine.context.store.reads() as reads:
+        rows = [reads.listings.release(EntryId(one.release)) for one in (first, second)]
+        held = [reads.objects.manifest_of_release(EntryId(one.release)) for one in (first, second)]
+    assert rows[0].seal.salt != rows[1].seal.salt
+    assert rows[0].seal.ck_commit != rows[1].seal.ck_commit
+    assert [one.salt for one in held] == [row.seal.salt for row in rows]
+
+
+def test_an_open_release_stays_known_when_its_files_are_imported_again(shop: Shop) -> None:
+    engine, model = shop.engine, shop.weights()
+    done = publish(engine, model, price="0", tiers=free_tiers())
+    engine.publishing.begin(model, Control())
+    with engine.context.store.reads() as reads:
+        held = reads.objects.manifest_of_release(EntryId(done.release))
+    assert (held.artifact, held.sealed) == (done.artifact, None)
 
 
 def test_a_listing_is_retired_with_the_one_that_takes_its_place(shop: Shop) -> None:
