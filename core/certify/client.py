@@ -47,10 +47,7 @@ HELLO_SECONDS: Final = 30.0
 _CANCEL_SECONDS: Final = 2.0
 _END_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.1  # between two looks at pause and cancel
-_SEND_SECONDS: Final = (
-    5.0  # What native code says before it gives up: Rust, C++, and the interpreter itself.
-)
-_OUT_OF_MEMORY: Final = ("memory allocation of", "bad_alloc", "MemoryError")
+_SEND_SECONDS: Final = 5.0
 
 A = TypeVar("A", frames.Ready, frames.Facts, frames.MadeFiles)
 
