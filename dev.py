@@ -335,7 +335,7 @@ def test(arguments: list[str]) -> int:
     set_up()
     if arguments:
         return pytest(*arguments)
-    gates = [("lint", lint), ("layers", layers), ("types", types), ("tests", pytest)]
+    gates = [("lint", lint), ("layers", layers), ("types", types), ("tests", all_tests)]
     rows = []
     for name, gate in gates:
         say("\n=== {} {}".format(name, "=" * (70 - len(name))))
@@ -362,6 +362,11 @@ def layers() -> int:
 def types() -> int:
     """Run the type checker over all of Hanse."""
     return run(module("mypy", "--strict"))
+
+
+def all_tests() -> int:
+    """Run every test, on all cores: whichever is idle takes the next one."""
+    return pytest("-n", "auto", "--dist", "worksteal")
 
 
 def pytest(*arguments: str) -> int:

@@ -132,6 +132,7 @@ CARD_TEXT_CHARACTERS_MAX: Final = 4000
 CARD_ROWS_MAX: Final = 64  # data sets, base models, risks, groups, variants
 CARD_RESULTS_MAX: Final = 256
 CARD_LABELS_MAX: Final = 10_000
+CARD_COLUMNS_MAX: Final = 1000  # of one tensor
 CARD_STEPS_MAX: Final = 32  # of a recipe, before or after the model
 CARD_STEP_VALUES_MAX: Final = 256
 SAMPLES_MAX: Final = 16  # inputs with outputs, in a Blob
@@ -239,6 +240,14 @@ VECTOR_NOTE_CHARACTERS_MAX: Final = 200
 FEEDS_IN_FILE_MAX: Final = 2000  # Heads of one feed file stay within one frame
 ENTRIES_PER_BATCH_MAX: Final = 5000
 ENTRIES_PER_SLICE: Final = 250
+
+# --- Trials carried by files, and bake-offs -----------------------------------------------------
+TRIAL_FILE_SIZE_BYTES_MAX: Final = 96 * 1024**2  # a Trial takes as many files as it needs
+TRIAL_FILE_FRAME_SIZE_BYTES_MAX: Final = 20 * 1024**2  # a padded Blob, or an input of 8 MiB
+TRIAL_FILE_ENTRIES_MAX: Final = 100_000
+TRIAL_FILE_BLOBS_MAX: Final = 16
+TRIAL_FILE_MESSAGES_MAX: Final = 1000
+BAKEOFF_CANDIDATES_MAX: Final = 20
 
 # --- This person's own files and terminal -----------------------------------------------------
 SETTINGS_SIZE_BYTES_MAX: Final = 64 * 1024

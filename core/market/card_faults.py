@@ -38,7 +38,9 @@ def faults_of(value: msgspec.Struct, path: str = "") -> Iterator[Fault]:
     """Give every fault in ``value`` and in what it holds, in the order of its fields."""
     for field in _fields(type(value)):
         inner = f"{path}.{field.name}" if path else field.name
-        yield from _faults(getattr(value, field.name), field.type, inner)
+        held = getattr(value, field.name)
+        if held is not msgspec.UNSET:
+            yield from _faults(held, field.type, inner)
 
 
 @cache

@@ -29,8 +29,10 @@ from hanse.core.model.card import (
     MICRO,
     AiAct,
     Architecture,
+    Column,
     Dataset,
     EthicalRisk,
+    EvaluationSet,
     FairnessRisk,
     Lineage,
     ModelCard,
@@ -235,7 +237,21 @@ def _model_card(sample: SampleModel, words: Words, language: str) -> ModelCard:
             no_prohibited_use=True,
         ),
         references=card.references,
+        evaluation=EvaluationSet(
+            name=ROWS_FILE,
+            sha256=bytes.fromhex(figures.sha256[ROWS_FILE]),
+            size=len(sample.rows()),
+            targets=figures.target,
+            slice=_slice_column(sample),
+        ),
     )
+
+
+def _slice_column(sample: SampleModel) -> str:
+    """Name the column of the rows whose values the figures tell apart, such as ``language``."""
+    header = sample.rows().split(b"\n", 1)[0].decode().strip().split(",")
+    columns = {one.slice.partition("=")[0] for one in sample.figures.figure if one.slice}
+    return next(iter(sorted(columns.intersection(header))), "")
 
 
 def _inputs(figures: FiguresFile, language: str) -> tuple[Tensor, ...]:
@@ -254,7 +270,19 @@ def _inputs(figures: FiguresFile, language: str) -> tuple[Tensor, ...]:
             )
             for one in figures.column
         )
-    tensor = _tensor(port, (None, len(figures.column)), language)
+    tensor = msgspec.structs.replace(
+        _tensor(port, (None, len(figures.column)), language),
+        columns=tuple(
+            Column(
+                name=one.name,
+                semantics=one.said(language),
+                unit=one.unit,
+                low_micro=one.low_micro,
+                high_micro=one.high_micro,
+            )
+            for one in figures.column
+        ),
+    )
     ranges = {(one.low_micro, one.high_micro) for one in figures.column}
     if len(ranges) != 1:
         return (tensor,)

@@ -7,6 +7,8 @@
 * What the model file shows by itself (signature, variants, parameters) stands in the
   same card; the file wins over what was typed.
 * All text and every list is bounded; the whole is at most ``CARD_SIZE_BYTES_MAX``.
+* A field that came later is left out of the bytes while it is not stated (``UNSET``), so that
+  a card signed before keeps its hash and its one encoding.
 
 Which fields a sector needs, how complete a card is and how it is written for others
 is decided in ``hanse.core.market``.
@@ -19,6 +21,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from hanse.core.limits import (
+    BLOB_SIZE_BYTES_MAX,
+    CARD_COLUMNS_MAX,
     CARD_LABELS_MAX,
     CARD_LINE_CHARACTERS_MAX,
     CARD_RESULTS_MAX,
@@ -83,8 +87,25 @@ class Variant(CardPart, frozen=True, kw_only=True):
     quantisation: Line = ""
 
 
+class Column(CardPart, frozen=True, kw_only=True):
+    """One column of a table that a tensor of rows is made of, and the range it may have."""
+
+    name: Name
+    semantics: Line = ""
+    unit: Line = ""
+    low_micro: Scaled | None = None  # valid range, in millionths
+    high_micro: Scaled | None = None
+    categories: Lines = ()
+
+
+Columns = Annotated[tuple[Column, ...], msgspec.Meta(min_length=1, max_length=CARD_COLUMNS_MAX)]
+
+
 class Tensor(CardPart, frozen=True, kw_only=True):
-    """One input or output; the first three fields come from the file, the rest is stated."""
+    """One input or output; the first three fields come from the file, the rest is stated.
+
+    ``columns`` name the second dimension of a tensor of rows, in order.
+    """
 
     name: Name
     dtype: Name
@@ -98,6 +119,12 @@ class Tensor(CardPart, frozen=True, kw_only=True):
     categories: Lines = ()
     media_type: Line = ""  # such as image/png
     size_bytes_most: Natural | None = None
+    columns: Columns | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def stated_columns(self) -> tuple[Column, ...]:
+        """Return the columns, none where they are not stated."""
+        return () if self.columns is msgspec.UNSET else self.columns
 
 
 Tensors = Annotated[tuple[Tensor, ...], msgspec.Meta(max_length=TENSORS_OF_A_SIGNATURE_MAX)]
@@ -224,6 +251,23 @@ class Result(CardPart, frozen=True, kw_only=True):
     threshold_micro: Scaled | None = None
 
 
+class EvaluationSet(CardPart, frozen=True, kw_only=True):
+    """The data the seller was measured on, given with the Listing so that anybody can repeat it.
+
+    A Blob (CSV or NPZ).  ``targets`` name the columns or arrays of the truth, ``slice`` a column
+    whose values are told apart, ``group`` that of users or series, ``positive`` the label that
+    counts as a find.
+    """
+
+    name: Line
+    sha256: Digest
+    size: Annotated[int, msgspec.Meta(ge=1, le=BLOB_SIZE_BYTES_MAX)]
+    targets: Lines = ()
+    slice: Line = ""
+    group: Line = ""
+    positive: Line = ""
+
+
 class Use(CardPart, frozen=True, kw_only=True):
     """For whom and what the model is meant, and for what it is not."""
 
@@ -348,3 +392,9 @@ class ModelCard(CardPart, frozen=True, kw_only=True):
     trial: Trials = Trials()
     checklist: Checklist = NOTHING_CHECKED
     references: Lines = ()  # papers and pages, as addresses
+    evaluation: EvaluationSet | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def stated_evaluation(self) -> EvaluationSet | None:
+        """Return the data given with the Listing, if any is."""
+        return None if self.evaluation is msgspec.UNSET else self.evaluation
