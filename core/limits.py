@@ -111,6 +111,12 @@ WORKER_FLOOD_SIZE_BYTES_MAX: Final = 16 * 1024**2  # then it is ended
 WORKER_OPEN_FILES_MAX: Final = 256
 CONVERTED_FILES_MAX: Final = 1000
 
+# --- Golden vectors and generated inputs (certification.md 8) ------------------------------------
+GOLDEN_VECTORS_MAX: Final = 64  # the suites make up to 24
+GOLDEN_TENSORS_MAX: Final = 1000  # of one vector, inputs and outputs
+GOLDEN_TEXT_SIZE_BYTES_MAX: Final = 4 * BLOB_SIZE_BYTES_MAX  # texts of one tensor, at equal width
+GENERATED_SIZE_BYTES_MAX: Final = 64 * 1024**2  # of one set of inputs
+
 # --- Conversion to ONNX (certification.md 3) ----------------------------------------------------
 CONVERT_SOURCE_SIZE_BYTES_MAX: Final = 2 * 1024**3  # what comes out must fit one ONNX file
 CONVERT_SAMPLES_SIZE_BYTES_MAX: Final = 256 * 1024**2
@@ -171,6 +177,23 @@ HUB_CARD_FRONT_BYTES_MAX: Final = 128 * 1024
 HUB_CARD_NODES_MAX: Final = 20_000
 HUB_CARD_DEPTH_MAX: Final = 16
 
+# --- Signed statements (certification.md 10, 11) ------------------------------------------------
+SUITE_SIZE_BYTES_MAX: Final = 64 * 1024  # the file of one suite
+STATEMENT_SIZE_BYTES_MAX: Final = 40 * 1024  # the payload; its envelope: EVIDENCE_SIZE_BYTES_MAX
+STATEMENT_CHECKS_MAX: Final = 256
+STATEMENT_PERF_ROWS_MAX: Final = 64
+STATEMENT_QUALITY_ROWS_MAX: Final = 64
+STATEMENT_SUBJECTS_MAX: Final = 64  # files named one by one; above, the Manifest alone
+STATEMENT_SUBJECT_NAMES_BYTES_MAX: Final = 16 * 1024  # of all their names, likewise
+STATEMENT_LAYERS_MAX: Final = 32
+STATEMENT_BLOCKS_MAX: Final = 16
+STATEMENT_VALUES_MAX: Final = 16  # of one check result
+STATEMENT_TEXT_CHARACTERS_MAX: Final = 200
+STATEMENT_INT_MAX: Final = 2**53 - 1  # every JSON reader keeps it exactly
+CERT_FILE_SIZE_BYTES_MAX: Final = 4 * 1024**2
+CERT_FILE_JSON_DEPTH_MAX: Final = 16
+STATEMENT_SHOWN_CHARACTERS_MAX: Final = 80  # of a value that is not as expected
+
 # --- The content store (ledger.md 8) --------------------------------------------------------------
 ARTIFACT_FILE_SIZE_BYTES_MAX: Final = 64 * 1024**3  # ARTIFACT_SIZE_BYTES_MAX bounds their sum
 ARTIFACT_PATH_SIZE_BYTES_MAX: Final = 1024
@@ -196,6 +219,30 @@ SAVED_SEARCHES_MAX: Final = 1000
 FACET_TOKENS_REMEMBERED_MAX: Final = 10_000
 SAVED_SEARCH_NAME_CHARACTERS_MAX: Final = 100
 SAVED_SEARCH_SIZE_BYTES_MAX: Final = 16 * 1024
+
+# --- Trials (certification.md 12) --------------------------------------------------------------
+TRIAL_COMMITTED_MAX: Final = 10_000  # inputs one buyer commits to before the grant
+TRIAL_INPUT_SIZE_BYTES_MAX: Final = 8 * 1024**2
+TRIAL_INPUTS_SIZE_BYTES_MAX: Final = 256 * 1024**2  # of one Trial
+TRIAL_ANSWER_INTERVAL_MS: Final = 1000  # between two answers
+TRIAL_STRANGER_PARAMETERS_MIN: Final = 5000  # a smaller model is learnt from its answers
+TRIAL_PLANNED_ANSWERS_MAX: Final = 5000  # looked at for the test of a fixed number of answers
+TRIAL_METRIC_CHARACTERS_MAX: Final = 40
+TRIAL_RUNTIME_CHARACTERS_MAX: Final = 80
+TRIAL_NOTE_CHARACTERS_MAX: Final = 500
+TRIAL_LABEL_SIZE_BYTES_MAX: Final = 4096  # of the true answer to one input
+TRIAL_SEALED_WHOLE_BYTES_MAX: Final = 256 * 1024  # larger outputs are sampled
+TRIAL_SAMPLED_ELEMENTS_MAX: Final = 4096  # of one tensor
+TRIAL_SEALED_SIZE_BYTES_MAX: Final = 1024**2  # whatever was sampled
+TRIAL_SHOWN_VALUES_MAX: Final = 4096  # of one tensor; the rest is not shown
+TRIAL_SHOWN_TEXT_CHARACTERS_MAX: Final = 8192
+TRIAL_SHOWN_TOKENS_MAX: Final = 256
+TRIAL_OUTPUTS_MAX: Final = 64
+TRIAL_CLOCK_BACK_MS_MAX: Final = 60 * 60 * 1000  # then the keys of a sealed trial are erased
+PIECE_KEYS_SIZE_BYTES_MAX: Final = 4 * 1024**2  # 128 GiB of content
+MODEL_IN_MEMORY_SIZE_BYTES_MAX: Final = 2 * 1024**3  # the graph; tensors may lie outside
+MODEL_OF_FREE_MEMORY_PERCENT_MAX: Final = 60
+PROOF_ANSWERS_MAX: Final = 8  # failing answers a Proof shows
 
 # --- Clocks and parking ---------------------------------------------------------------------
 CLOCK_AHEAD_MS_MAX: Final = 10 * 60 * 1000

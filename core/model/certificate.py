@@ -12,14 +12,12 @@ How a Statement is written, signed and verified is ``hanse.core.attest``'s.
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003  fields are read by their types from kept bytes
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
-    from hanse.core.model.running import Grade
+from hanse.core.model.ids import AuthorKey, EntryId, IdentityId  # noqa: TC001
+from hanse.core.model.running import Grade  # noqa: TC001
 
 ResultWord = Literal["pass", "warn", "fail", "skip"]
 Verdict = Literal["agree", "differ", "not_comparable"]

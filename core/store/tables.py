@@ -6,6 +6,7 @@
   be made again from Entries.
 * ``drafts``, ``objects``, ``object_uses``, ``manifests`` and ``saved_searches`` are this
   folder's own too.
+* Certificates, jobs and Trials stand in ``certification_tables``, in the same database.
 * The rest are Projections: they can be dropped and made again from the Ledger.
 * The catalogue is made of Projections.  ``catalogue.n`` is its own arrival number: of two
   Listings the one that changed later has the greater.
@@ -405,6 +406,11 @@ catalogue: Final = Table(
     Column("size", Integer, nullable=False),
     Column("size_band", Text, nullable=False),
     Column("level", Integer, nullable=False),
+    Column("cert_failed", Boolean(create_constraint=False), nullable=False),
+    Column("contradicted", Boolean(create_constraint=False), nullable=False),
+    Column("reproduced", Integer, nullable=False),
+    Column("differ", Integer, nullable=False),
+    Column("objections", Integer, nullable=False),
     Column("score_milli", Integer),
     Column("reviews", Integer),
     Column("published_ms", Integer, nullable=False),
@@ -412,6 +418,7 @@ catalogue: Final = Table(
     Column("valid_until_ms", Integer, nullable=False),
     Column("releases", Integer, nullable=False),
     Column("trial_editions", Integer, nullable=False),
+    Index("ix_catalogue_artifact", "artifact", "n"),
     Index("ix_catalogue_identity", "identity", "n"),
     Index("ix_catalogue_price", "currency", "price_micro", "n"),
     Index("ix_catalogue_state", "state", "n"),

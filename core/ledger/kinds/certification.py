@@ -22,7 +22,7 @@ class Cert1(PublicBody, frozen=True, kw_only=True):
         str, msgspec.Meta(max_length=40, pattern=r"^[a-z][a-z0-9-]*/[0-9]+\.[0-9]+\.[0-9]+\Z")
     ]
     suite_sha256: Hash
-    level: Literal[1, 2, 3]
+    level: Literal[0, 1, 2, 3]  # 0: not even well-formed, said as loudly as the rest
     golden: Blob | None
     reproduces: Id | None
 

@@ -1,0 +1,98 @@
+"""The lock of a child process: one port, and the choice of the system it is for.
+
+* In the child, in this order: ``prepare_to_lock`` with the imports, then, with exactly one
+  thread and before the first model byte, ``lock_this_process``.
+* Fail closed: a layer that cannot be put on raises ``NoLayer``; nothing is skipped in silence.
+* In the parent: ``outer_command`` puts bubblewrap around a child where it works, never alone;
+  ``offered`` says what this system can put on.
+
+What is read or run under the lock is not known here.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from hanse.core.certify.lockdown import outer
+from hanse.core.certify.lockdown.plan import Lock, LockPlan, NoLayer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from hanse.core.model.running import Grade
+
+if sys.platform == "linux":
+    from hanse.core.certify.lockdown import linux, seccomp
+elif sys.platform == "darwin":
+    from hanse.core.certify.lockdown import macos
+elif sys.platform == "win32":
+    from hanse.core.certify.lockdown import windows
+
+__all__ = (
+    "Lock",
+    "LockPlan",
+    "NoLayer",
+    "Offer",
+    "lock_this_process",
+    "offered",
+    "outer_command",
+    "prepare_to_lock",
+)
+
+
+class Offer(NamedTuple):
+    """What this system can put on: ``missing`` names a layer and why it cannot be had.
+
+    Under grade ``none`` no model runs; a missing outer layer changes no grade.
+    """
+
+    system: str
+    grade: Grade
+    layers: tuple[str, ...]
+    missing: tuple[tuple[str, str], ...]
+
+
+def prepare_to_lock() -> None:
+    """Load what the lock itself needs, while that is still allowed; raise ``NoLayer``."""
+    if sys.platform == "linux":
+        seccomp.load_library()
+
+
+def lock_this_process(plan: LockPlan) -> Lock:
+    """Give up every right ``plan`` does not name, for good; raise ``NoLayer``.
+
+    To be called once, in the child, after all imports and before the first model byte.
+    """
+    if sys.platform == "linux":
+        return linux.lock(plan, seccomp.program(plan.profile))
+    if sys.platform == "darwin":
+        return macos.lock(plan)
+    if sys.platform == "win32":
+        return windows.lock(plan)
+    raise NoLayer("system", f"no lock for {sys.platform}")
+
+
+def outer_command(
+    command: Sequence[str], stage: Path | None, scratch: Path | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return ``command`` inside the outer layer where there is one, and that layer's name.
+
+    A child that was started without its stage cannot be shown one later.
+    """
+    return outer.command(command, stage, scratch)
+
+
+def offered() -> Offer:
+    """Say what this system can put on; starts no model and locks nothing."""
+    if sys.platform == "linux":
+        missing = (*linux.missing(), *seccomp.missing(), *outer.missing())
+        layers = (*outer.layers(), *linux.layers_offered())
+    elif sys.platform == "darwin":
+        missing, layers = macos.missing(), macos.LAYERS
+    elif sys.platform == "win32":
+        missing, layers = windows.missing(), windows.LAYERS
+    else:
+        missing, layers = (("system", f"no lock for {sys.platform}"),), ()
+    return Offer(sys.platform, _grade(missing), layers, missing)
