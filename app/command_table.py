@@ -418,7 +418,11 @@ COMMANDS: Final = (
         "store:quota",
         (Parameter("size", Kind.TEXT, "argument.quota", "metavar.size"),),
     ),
-    Command(("verify",), "verify:verify", (_FILE_IN,)),
+    Command(
+        ("verify",),
+        "verify:verify",
+        (_FILE_IN, Parameter("--against", Kind.FILE, "option.against", "metavar.path")),
+    ),
     Command(("backup", "make"), "backup:make", (_FILE_OUT,)),
     Command(
         ("backup", "restore"),

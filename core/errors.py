@@ -67,7 +67,7 @@ class VerificationFailed(HanseError):
 
     code = "verification.failed"
     text = "verification failed at {where}: {reason}"
-    fields = ("where", "reason")
+    fields: ClassVar[tuple[str, ...]] = ("where", "reason")
     exit_code = EXIT_NO
 
 

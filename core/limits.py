@@ -117,6 +117,19 @@ GOLDEN_TENSORS_MAX: Final = 1000  # of one vector, inputs and outputs
 GOLDEN_TEXT_SIZE_BYTES_MAX: Final = 4 * BLOB_SIZE_BYTES_MAX  # texts of one tensor, at equal width
 GENERATED_SIZE_BYTES_MAX: Final = 64 * 1024**2  # of one set of inputs
 
+# --- Running models in a Worker (certification.md 7) ----------------------------------------------
+WORKER_INPUT_SIZE_BYTES_MAX: Final = 256 * 1024**2  # one frame of tensors to the Worker
+WORKER_OUTPUT_SIZE_BYTES_MAX: Final = 64 * 1024**2  # one frame of tensors from it
+WORKER_PUT_SIZE_BYTES_MAX: Final = 1024**2  # of a model held in memory, in one frame
+WORKER_RESULTS_SIZE_BYTES_MAX: Final = 1024**3  # all outputs over the rows of a data set
+WORKER_RUNS_MAX: Final = 1_000_000  # timed, of one block
+TENSOR_TEXTS_MAX: Final = 1024**2  # in one frame
+TENSOR_TEXT_SIZE_BYTES_MAX: Final = 256 * 1024**2  # of numpy's text: as wide as its longest
+PICTURE_PIXELS_MAX: Final = 64 * 1024**2
+PICTURE_FILE_SIZE_BYTES_MAX: Final = 256 * 1024**2
+PICTURES_SIZE_BYTES_MAX: Final = 2 * 1024**3  # decoded, in one array
+PICTURES_ASKED_MAX: Final = 64  # in one request
+
 # --- Conversion to ONNX (certification.md 3) ----------------------------------------------------
 CONVERT_SOURCE_SIZE_BYTES_MAX: Final = 2 * 1024**3  # what comes out must fit one ONNX file
 CONVERT_SAMPLES_SIZE_BYTES_MAX: Final = 256 * 1024**2
@@ -233,9 +246,10 @@ TRIAL_NOTE_CHARACTERS_MAX: Final = 500
 TRIAL_LABEL_SIZE_BYTES_MAX: Final = 4096  # of the true answer to one input
 TRIAL_SEALED_WHOLE_BYTES_MAX: Final = 256 * 1024  # larger outputs are sampled
 TRIAL_SAMPLED_ELEMENTS_MAX: Final = 4096  # of one tensor
-TRIAL_SEALED_SIZE_BYTES_MAX: Final = 1024**2  # whatever was sampled
-TRIAL_SHOWN_VALUES_MAX: Final = 4096  # of one tensor; the rest is not shown
-TRIAL_SHOWN_TEXT_CHARACTERS_MAX: Final = 8192
+TRIAL_SEALED_SIZE_BYTES_MAX: Final = 512 * 1024  # whatever was sampled
+TRIAL_SHOWN_VALUES_MAX: Final = 4096  # of one answer; the rest is not shown
+TRIAL_SHOWN_CHARACTERS_MAX: Final = 64 * 1024
+TRIAL_SHOWN_TEXT_CHARACTERS_MAX: Final = 8192  # of one value
 TRIAL_SHOWN_TOKENS_MAX: Final = 256
 TRIAL_OUTPUTS_MAX: Final = 64
 TRIAL_CLOCK_BACK_MS_MAX: Final = 60 * 60 * 1000  # then the keys of a sealed trial are erased
@@ -243,6 +257,21 @@ PIECE_KEYS_SIZE_BYTES_MAX: Final = 4 * 1024**2  # 128 GiB of content
 MODEL_IN_MEMORY_SIZE_BYTES_MAX: Final = 2 * 1024**3  # the graph; tensors may lie outside
 MODEL_OF_FREE_MEMORY_PERCENT_MAX: Final = 60
 PROOF_ANSWERS_MAX: Final = 8  # failing answers a Proof shows
+
+# --- This folder's own: jobs, Trials, what the catalogue counts of Certificates -------------------
+JOBS_OPEN_MAX: Final = 1000  # queued, under way or interrupted
+JOBS_FINISHED_MAX: Final = 1000  # kept as history
+JOB_REQUEST_SIZE_BYTES_MAX: Final = 256 * 1024
+JOB_CHECKS_MAX: Final = 512
+JOB_CHECK_SIZE_BYTES_MAX: Final = 256 * 1024  # what one finished check came to
+JOB_RESULT_SIZE_BYTES_MAX: Final = 1024**2
+JOB_ERROR_CHARACTERS_MAX: Final = 1000  # of one value of its error
+TRIALS_HELD_MAX: Final = 10_000  # in one role
+TRIAL_STEP_SIZE_BYTES_MAX: Final = 64 * 1024  # REQUEST, GRANT or CLOSE as they are kept
+TRIAL_DATA_SIZE_BYTES_MAX: Final = 4 * 1024**2  # what this side keeps for itself of one Trial
+TRIAL_QUERY_KEPT_BYTES_MAX: Final = 8 * 1024**2 + 64 * 1024  # an input and what stands around it
+TRIAL_ANSWER_KEPT_BYTES_MAX: Final = 1024**2
+TRIAL_KEPT_BYTES_MAX: Final = 384 * 1024**2  # all queries and answers of one Trial
 
 # --- Clocks and parking ---------------------------------------------------------------------
 CLOCK_AHEAD_MS_MAX: Final = 10 * 60 * 1000
@@ -295,6 +324,23 @@ TRIAL_FILE_ENTRIES_MAX: Final = 100_000
 TRIAL_FILE_BLOBS_MAX: Final = 16
 TRIAL_FILE_MESSAGES_MAX: Final = 1000
 BAKEOFF_CANDIDATES_MAX: Final = 20
+
+# --- Data sets and what is measured on them (certification.md 9, 12) -------------------------------
+DATASET_ROWS_MAX: Final = 10_000_000
+DATASET_COLUMNS_MAX: Final = 16_384  # of a file, used or not
+DATASET_SIZE_BYTES_MAX: Final = 64 * 1024**3  # of a CSV; it is streamed
+DATASET_MEMORY_BYTES_MAX: Final = 2 * 1024**3  # of the arrays that are made of it
+DATASET_LINE_SIZE_BYTES_MAX: Final = 4 * 1024**2
+DATASET_FIELD_CHARACTERS_MAX: Final = 64 * 1024
+DATASET_VALUES_MAX: Final = 1_000_000  # different texts of one column
+DATASET_ARRAYS_MAX: Final = 256  # of an NPZ
+DATASET_IMAGES_MAX: Final = 200_000
+DATASET_IMAGE_SIZE_BYTES_MAX: Final = 64 * 1024**2  # of one file; pixels are the Worker's bound
+DATASET_MAPPING_SIZE_BYTES_MAX: Final = 256 * 1024
+DATASET_SLICES_MAX: Final = 64  # values told apart; the rest is counted
+CLASSES_MAX: Final = 10_000  # of a model's scores
+COST_MATRIX_SIZE_BYTES_MAX: Final = 1024 * 1024
+COST_LABELS_MAX: Final = 256
 
 # --- This person's own files and terminal -----------------------------------------------------
 SETTINGS_SIZE_BYTES_MAX: Final = 64 * 1024

@@ -1,4 +1,7 @@
-"""``hanse verify FILE``: whether what an exported file says is true, without an Account."""
+"""``hanse verify FILE``: whether what an exported file says is true, without an Account.
+
+With ``--against`` also whether a Certificate is for these files.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hanse.app.answers import Answer
 from hanse.app.commands.showing import fault_lines, named
+from hanse.app.progress import long_work
 from hanse.core.engine.auditing import verify_file
 from hanse.core.errors import VerificationFailed
 from hanse.core.model.ids import identity_text
@@ -17,9 +21,12 @@ if TYPE_CHECKING:
     from hanse.core.engine.views import VerifyReport
 
 
-def verify(desk: Desk, *, path: Path) -> Answer:
+def verify(desk: Desk, *, path: Path, against: Path | None) -> Answer:
     """Check one file and say what it proves, and by whom."""
-    return report_answer(desk, verify_file(path, desk.hanse.clock.now_ms()))
+    now_ms = desk.hanse.clock.now_ms()
+    with long_work(desk) as progress:
+        report = verify_file(path, now_ms, against=against, control=progress.control)
+    return report_answer(desk, report)
 
 
 def report_answer(desk: Desk, report: VerifyReport) -> Answer:

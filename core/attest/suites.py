@@ -11,6 +11,7 @@ What a check does, and how it is run, is ``hanse.core.certify``'s.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -78,9 +79,7 @@ class SuiteIndex:
     def newest(self, suite_id: str) -> Suite:
         """Return the highest version that nothing supersedes, or raise ``SuiteNotHere``."""
         usable = [
-            one
-            for one in self.suites
-            if one.data.id == suite_id and one.data.superseded_by is None
+            one for one in self.suites if one.data.id == suite_id and one.data.superseded_by is None
         ]
         if not usable:
             known = tuple(sorted(one.name for one in self.suites))
@@ -91,7 +90,7 @@ class SuiteIndex:
 def index_suites(suites: Iterable[Suite]) -> SuiteIndex:
     """Put suites into an index; raise ``BadSuite`` when one name stands for two."""
     held = tuple(sorted(suites, key=lambda one: one.name))
-    for left, right in zip(held, held[1:], strict=False):
+    for left, right in itertools.pairwise(held):
         if left.name == right.name:
             raise BadSuite("$.version", f"{left.name} stands for two suites")
     return SuiteIndex(held)

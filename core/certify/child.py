@@ -1,7 +1,7 @@
 """One child process with pipes: started alone, drained, measured, and surely ended.
 
 * It gets a session of its own, so that it and whatever it starts are ended together.
-* Its environment is written here, not inherited: no secret of ours can be in it.
+* It inherits no file and no environment of ours.
 * Its standard error is always read; the first part is kept, and a flood ends the child.
 * It is reaped exactly once; after that its number is never signalled.
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import select
 import signal
 import subprocess
@@ -21,67 +22,91 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
+from hanse.core.certify.lockdown.outer import LAYER as OUTER_LAYER
+from hanse.core.certify.lockdown.outer import environment
 from hanse.core.limits import (
     WORKER_FLOOD_SIZE_BYTES_MAX,
     WORKER_MESSAGE_CHARACTERS_MAX,
     WORKER_STDERR_SIZE_BYTES_MAX,
 )
-from hanse.core.model.running import Usage
+from hanse.core.model.running import NoSandbox, Usage
+
+if sys.platform == "win32":
+    import psutil
+
+    from hanse.core.certify.lockdown.windows import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+EXIT_NO_SANDBOX: Final = 70  # of a child that could not lock itself
 _READ_BYTES: Final = 64 * 1024
+_WRITE_BYTES: Final = 1024 * 1024  # at once, where a system would wait for all of it
+_LOOK_MS: Final = 100  # between two looks while the child does not read
 _REAP_SECONDS: Final = 0.005  # between two looks whether it has ended
 _JOIN_SECONDS: Final = 5.0  # a pipe held open by what the child left behind is given up then
 _MS: Final = 1000
 _LAST_CHARACTERS: Final = 2000
+Sent = Literal["done", "ended", "stuck"]
+_SIGNALLED: Final = 128  # what a shell, and bubblewrap, add to the number of a signal
+_DEPTH: Final = 4  # of bubblewrap: itself, the first process inside, the child
+_NO_SANDBOX: Final = re.compile(r"^no sandbox: ([\w.:]+): (.*)$", re.MULTILINE)
+_SUSPENDED: Final = 0x4  # CREATE_SUSPENDED of Windows
+_MEANING: Final = {
+    "SIGXCPU": "its processor time was used up",
+    "SIGXFSZ": "it wrote more than it may",
+    "SIGKILL": "the system ended it, for its time or for want of memory",
+    "SIGSYS": "it made a system call of another machine",
+    "SIGSEGV": "it touched memory it does not have",
+    "SIGABRT": "it gave up",
+}
 # What native code says before it gives up: Rust, C++, and the interpreter itself.
 _OUT_OF_MEMORY: Final = ("memory allocation of", "bad_alloc", "MemoryError")
 
 
-def environment(scratch: Path | None) -> dict[str, str]:
-    """Return all a Worker may know of its surroundings; homes and caches lie in ``scratch``."""
-    plain = {
-        "PATH": os.defpath,
-        "LANG": "C.UTF-8",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "MALLOC_ARENA_MAX": "2",
-        # Without it ORT >= 1.29 starts an uploader thread and a database at import (measured).
-        "ORT_DISABLE_TELEMETRY": "1",
-    }
-    if sys.platform == "win32" and (root := os.environ.get("SYSTEMROOT")):
-        plain["SYSTEMROOT"] = root  # not verified: sockets and random numbers need it there
-    if scratch is None:
-        return plain
-    places = ("HOME", "TMPDIR", "XDG_CACHE_HOME", "KERAS_HOME")
-    return plain | dict.fromkeys(places, str(scratch))
-
-
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a child ended: its exit status, or the negative number of the signal."""
+    """How a child ended: its exit status, or the negative number of the signal.
+
+    ``was_killed`` says that we ended it, for whatever reason.
+    """
 
     status: int
     usage: Usage
+    was_killed: bool = False
 
     @property
-    def is_limit(self) -> bool:
-        """Say whether the system ended it for taking too much CPU or writing too much."""
-        return sys.platform != "win32" and -self.status in (signal.SIGXCPU, signal.SIGXFSZ)
-
-    @property
-    def said(self) -> str:
-        """Name the status for a person who knows processes."""
+    def signal_name(self) -> str:
+        """Name the signal that ended it; empty when it ended by itself."""
         if self.status >= 0:
-            return f"exit status {self.status}"
+            return ""
         try:
             return signal.Signals(-self.status).name
         except ValueError:
             return f"signal {-self.status}"
+
+    @property
+    def is_limit(self) -> bool:
+        """Say whether the system ended it for taking too much.
+
+        That is processor time or writing, and ``SIGKILL`` when it was not ours: the system's
+        answer to one that goes on after the first, and to want of memory.
+        """
+        if self.signal_name == "SIGKILL":
+            return not self.was_killed
+        return self.signal_name in ("SIGXCPU", "SIGXFSZ")
+
+    @property
+    def said(self) -> str:
+        """Name the status, and what it means, for a person who knows processes."""
+        name = self.signal_name
+        if not name:
+            return f"exit status {self.status}"
+        if name == "SIGKILL" and self.was_killed:
+            return name
+        return f"{name}: {_MEANING[name]}" if name in _MEANING else name
 
 
 def last_words(ending: Ending, errors: str) -> str:
@@ -96,12 +121,55 @@ def ran_out_of_memory(errors: str) -> bool:
     return any(words in errors[-_LAST_CHARACTERS:] for words in _OUT_OF_MEMORY)
 
 
+def _go_on() -> bool:
+    return True
+
+
+def _can_write(descriptor: int) -> bool:
+    """Wait a little until a pipe takes more; not by ``select``, which knows small numbers only."""
+    if sys.platform == "win32":
+        return True
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLOUT)
+    return bool(waiting.poll(_LOOK_MS))
+
+
+def no_sandbox(ending: Ending, errors: str) -> NoSandbox | None:
+    """Return the layer a child could not put on, if that is why it ended.
+
+    Whatever locks itself writes ``no sandbox: LAYER: REASON`` and ends with one status.
+    """
+    found = _NO_SANDBOX.findall(errors) if ending.status == EXIT_NO_SANDBOX else []
+    if not found:
+        return None
+    layer, reason = found[-1]
+    words = (one[:WORKER_MESSAGE_CHARACTERS_MAX] for one in (layer, reason))
+    return NoSandbox(**dict(zip(("layer", "reason"), words, strict=True)))
+
+
+def _innermost(number: int) -> int:
+    """Follow the only children of a process down to the last: the one that was wrapped."""
+    for _ in range(_DEPTH):
+        tasks = Path("/proc", str(number), "task", str(number), "children")
+        below = tasks.read_text("ascii").split()
+        if not below:
+            return number
+        number = int(below[0])
+    return number
+
+
 class Child:
     """One running child; ``kill`` may be called from any thread, the rest from one."""
 
-    def __init__(self, command: Sequence[str], scratch: Path | None) -> None:
-        """Start ``command``; raise ``OSError`` when there is no such program."""
+    def __init__(
+        self, command: Sequence[str], scratch: Path | None, outer: Sequence[str] = ()
+    ) -> None:
+        """Start ``command``; raise ``OSError`` when there is no such program.
+
+        ``outer`` names the layers that ``lockdown.outer_command`` put around it.
+        """
         self._started = time.monotonic()
+        self._is_wrapped = OUTER_LAYER in outer
         self._popen = subprocess.Popen(  # noqa: S603  our interpreter, or the one the person named
             list(command),
             stdin=subprocess.PIPE,
@@ -111,7 +179,12 @@ class Child:
             start_new_session=True,
             cwd=Path(sys.executable).anchor,
             env=environment(scratch),
+            creationflags=_SUSPENDED if sys.platform == "win32" else 0,
         )
+        if sys.platform == "win32":  # not verified: in its job before its first instruction
+            self._job = Job(self._popen.pid, str(command[0]))
+            psutil.Process(self._popen.pid).resume()
+        self._was_killed = False
         self._lock = threading.Lock()
         self._ending: Ending | None = None
         self._peak_bytes = 0
@@ -119,6 +192,11 @@ class Child:
         self.flooded = False
         self._drain = threading.Thread(target=self._drain_errors, name="worker-stderr", daemon=True)
         self._drain.start()
+
+    def bound(self, memory_bytes: int, cpu_seconds: int, nice: int) -> None:
+        """Bound it from outside, before the first word to it; only Windows bounds so."""
+        if sys.platform == "win32":
+            self._job.bound(memory_bytes, cpu_seconds, is_background=nice > 0)
 
     @property
     def stdout(self) -> io.BufferedReader:
@@ -131,25 +209,35 @@ class Child:
         """What the child wrote to its standard error, its first part."""
         return bytes(self._said).decode("utf-8", "replace")
 
-    def write(self, raw: bytes, seconds: float) -> bool:
-        """Give ``raw`` to the child; False when it has ended, or does not read for ``seconds``."""
+    def write(
+        self, raw: bytes | bytearray, seconds: float, look: Callable[[], bool] = _go_on
+    ) -> Sent:
+        """Give ``raw`` to the child, as fast as it reads.
+
+        It is ``stuck`` when it reads nothing for ``seconds``, or when ``look``, which is asked
+        several times a second, says no; what ``look`` raises ends the writing as well.
+        """
         assert self._popen.stdin is not None
         descriptor = self._popen.stdin.fileno()
-        deadline = time.monotonic() + seconds
         left = memoryview(raw)
         if sys.platform != "win32":  # not verified: there a pipe cannot be asked, and this waits
             os.set_blocking(descriptor, False)
         try:
+            taken = looked = time.monotonic()
             while left:
-                if sys.platform != "win32":
-                    wait = deadline - time.monotonic()
-                    if wait <= 0 or not select.select([], [descriptor], [], wait)[1]:
-                        return False
-                with contextlib.suppress(BlockingIOError):
-                    left = left[os.write(descriptor, left) :]
-        except OSError:
-            return False
-        return True
+                if _can_write(descriptor):
+                    with contextlib.suppress(BlockingIOError):
+                        left = left[os.write(descriptor, left[:_WRITE_BYTES]) :]
+                        taken = time.monotonic()
+                elif time.monotonic() - taken > seconds:
+                    return "stuck"
+                if time.monotonic() - looked > _LOOK_MS / _MS:  # also of one that sips
+                    if not look():
+                        return "stuck"
+                    looked = time.monotonic()
+        except (OSError, ValueError):
+            return "ended"
+        return "done"
 
     def close_input(self) -> None:
         """End what the child can read; harmless when repeated."""
@@ -163,7 +251,10 @@ class Child:
         ``wait4`` alone would be wrong: a child counts from its parent's peak before exec.
         """
         with contextlib.suppress(OSError, ValueError, IndexError):
-            status = Path("/proc", str(self._popen.pid), "status").read_text("ascii", "replace")
+            number = self._popen.pid
+            if self._is_wrapped:
+                number = _innermost(number)
+            status = Path("/proc", str(number), "status").read_text("ascii", "replace")
             for line in status.splitlines():
                 if line.startswith("VmHWM:"):
                     self._peak_bytes = max(self._peak_bytes, int(line.split()[1]) * 1024)
@@ -189,8 +280,9 @@ class Child:
         with self._lock:
             if self._ending is not None:
                 return
+            self._was_killed = self._was_killed or not self._has_ended()
             if sys.platform == "win32":
-                self._popen.kill()
+                self._job.end()
             else:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._popen.pid, signal.SIGKILL)
@@ -216,15 +308,21 @@ class Child:
 
     def _measured(self) -> Ending:
         if sys.platform == "win32":
-            return Ending(self._popen.wait(), self._usage(0, 0))
+            return Ending(self._popen.wait(), self._usage(0, 0), self._was_killed)
         if self._popen.returncode is not None:
-            return Ending(self._popen.returncode, self._usage(0, self._peak_bytes))
+            usage = self._usage(0, self._peak_bytes)
+            return Ending(self._status(), usage, self._was_killed)
         _, raw, used = os.wait4(self._popen.pid, 0)
         self._popen.returncode = os.waitstatus_to_exitcode(raw)
         cpu_ms = int((used.ru_utime + used.ru_stime) * _MS)
         unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) of each system
         peak_bytes = self._peak_bytes or used.ru_maxrss * unit
-        return Ending(self._popen.returncode, self._usage(cpu_ms, peak_bytes))
+        return Ending(self._status(), self._usage(cpu_ms, peak_bytes), self._was_killed)
+
+    def _status(self) -> int:
+        """Return how the child itself ended; bubblewrap tells of a signal as a shell does."""
+        status = int(self._popen.returncode)
+        return _SIGNALLED - status if self._is_wrapped and status > _SIGNALLED else status
 
     def _usage(self, cpu_ms: int, peak_bytes: int) -> Usage:
         wall_ms = int((time.monotonic() - self._started) * _MS)

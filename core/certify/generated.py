@@ -8,10 +8,10 @@
   in [-1, 1), whole numbers in [0, 2), text is one of its categories or eight hex digits.
 * A whole number without dimensions and without a range (such as a sample rate) is taken from
   the seller's first sample, where there is one.
-* An open first dimension is the batch: 1 row, or as many as are asked for.  Any other open
-  dimension has the size it has in the seller's first sample, else in the card, else
-  ``SIDE_OPEN`` for the sides of a picture and ``SIZE_OPEN`` for the rest; one symbol is one
-  size throughout.
+* An open first dimension is the batch: 1 row, or as many as are asked for.  Its symbol means
+  the batch elsewhere too (a state may have it second).  Any other open dimension has the size
+  it has in the seller's first sample, else in the card, else the first of ``OPEN_SIZES`` with
+  which the model runs; one symbol is one size throughout.
 
 Whether a model takes them is seen when it runs.
 """
@@ -31,15 +31,15 @@ from hanse.core.model.arrays import DTYPES
 from hanse.core.model.card import MICRO
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from hanse.core.certify.golden import GoldenVectors
     from hanse.core.model.arrays import Array
     from hanse.core.model.artifact import TensorFacts
     from hanse.core.model.card import Column, ModelCard, Tensor
 
-SIZE_OPEN: Final = 8
-SIDE_OPEN: Final = 224  # what most pictures are cut to, and 7 halvings of 32
+# Of an open dimension, and of an open side of a picture; short first, since a run may take long.
+OPEN_SIZES: Final = ((8, 224), (64, 256), (256, 512), (1024, 640))
 
 _WORD_BYTES: Final = 4
 _WORDS: Final = 8  # of one digest
@@ -66,14 +66,18 @@ class NoInput(Refused):
 
 @dataclass(frozen=True, slots=True)
 class InputPlan:
-    """What one input is made from; ``shape`` has 1 for the batch when ``has_batch``."""
+    """What one input is made from; ``shape`` has 1 at ``batch_axis``, where there is one.
+
+    ``is_open`` says that a size was chosen which nobody states.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
-    has_batch: bool
+    batch_axis: int | None
     stated: Tensor | None
     fixed: Array | None = None
+    is_open: bool = False
 
     @property
     def has_range(self) -> bool:
@@ -96,7 +100,12 @@ class Generator:
     def has_batch(self) -> bool:
         """Say whether several rows can be given at once: every input with dimensions is open."""
         sized = [one for one in self.plans if one.shape]
-        return bool(sized) and all(one.has_batch for one in sized)
+        return bool(sized) and all(one.batch_axis is not None for one in sized)
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether another of ``OPEN_SIZES`` would give other inputs."""
+        return any(one.is_open for one in self.plans)
 
     @property
     def has_ranges(self) -> bool:
@@ -110,7 +119,13 @@ class Generator:
     def batch(self, first: int, count: int) -> dict[str, Array]:
         """Put inputs ``first`` to ``first + count`` into one, row by row."""
         assert self.has_batch
-        return join_rows([self.inputs(number) for number in range(first, first + count)])
+        rows = [self.inputs(number) for number in range(first, first + count)]
+        return {
+            one.name: rows[0][one.name]
+            if one.batch_axis is None
+            else np.concatenate([row[one.name] for row in rows], axis=one.batch_axis)
+            for one in self.plans
+        }
 
     def _array(self, plan: InputPlan, number: int) -> Array:
         if plan.fixed is not None:
@@ -135,13 +150,16 @@ class Generator:
 
 
 def plan_inputs(
-    inputs: Sequence[TensorFacts], card: ModelCard | None, samples: GoldenVectors | None
+    inputs: Sequence[TensorFacts],
+    card: ModelCard | None,
+    samples: GoldenVectors | None,
+    open_sizes: tuple[int, int] = OPEN_SIZES[0],
 ) -> tuple[InputPlan, ...]:
     """Decide type, shape and range of every input, or raise ``NoInput``."""
     stated = {} if card is None else {one.name: one for one in card.signature.inputs}
     first = samples.vectors[0].inputs if samples is not None and samples.vectors else {}
-    sizes: dict[str, int] = {}
-    plans = [_plan(one, stated.get(one.name), first.get(one.name), sizes) for one in inputs]
+    known = _Sizes(open_sizes, batch_symbol(inputs), {})
+    plans = [_plan(one, stated.get(one.name), first.get(one.name), known) for one in inputs]
     taken = sum(_bytes(one) for one in plans)
     if taken > GENERATED_SIZE_BYTES_MAX:
         largest = max(plans, key=_bytes)
@@ -149,16 +167,32 @@ def plan_inputs(
     return tuple(plans)
 
 
-def join_rows(inputs: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
-    """Join inputs by their first dimension; one without dimensions is the same for all rows."""
-    return {
-        name: one if one.ndim == 0 else np.concatenate([row[name] for row in inputs])
-        for name, one in inputs[0].items()
-    }
+def batch_symbol(inputs: Sequence[TensorFacts]) -> str:
+    """Return the symbol of the batch: of the first open first dimension; empty without one."""
+    firsts = (one.shape[0] for one in inputs if one.shape)
+    return next((one for one in firsts if isinstance(one, str)), "")
+
+
+def batch_axis(shape: tuple[int | str | None, ...] | None, symbol: str) -> int | None:
+    """Return the dimension that counts rows: an open first one, or where the symbol stands."""
+    if shape is None:
+        return 0
+    if symbol and symbol in shape:
+        return shape.index(symbol)
+    return 0 if shape and not isinstance(shape[0], int) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """What open dimensions come to: sizes to choose, the batch, and symbols met before."""
+
+    chosen: tuple[int, int]
+    batch: str
+    known: dict[str, int]
 
 
 def _plan(
-    facts: TensorFacts, stated: Tensor | None, sample: Array | None, sizes: dict[str, int]
+    facts: TensorFacts, stated: Tensor | None, sample: Array | None, sizes: _Sizes
 ) -> InputPlan:
     if facts.dtype not in DTYPES:
         raise NoInput(facts.name, "type", facts.dtype)
@@ -167,11 +201,17 @@ def _plan(
     dimensions: tuple[int | str | None, ...] = (
         (None,) * sample.ndim if facts.shape is None and sample is not None else facts.shape or ()
     )
-    has_batch = bool(dimensions) and not isinstance(dimensions[0], int)
-    shape = tuple(
-        1 if place == 0 and has_batch else _size(place, dimensions, stated, sample, sizes)
-        for place in range(len(dimensions))
-    )
+    axis = batch_axis(dimensions, sizes.batch)
+    shape: list[int] = []
+    is_open = False
+    for place, found in enumerate(dimensions):
+        size = 1 if place == axis else _stated_size(place, dimensions, stated, sample, sizes)
+        if size is None:
+            size = sizes.chosen[_is_side(place, dimensions)]
+            is_open = True
+        if isinstance(found, str):
+            sizes.known[found] = size
+        shape.append(size)
     is_taken = (
         not shape
         and sample is not None
@@ -180,30 +220,28 @@ def _plan(
         and (stated is None or not _is_range(stated))
     )
     fixed = np.asarray(sample, dtype=facts.dtype) if is_taken else None
-    return InputPlan(facts.name, facts.dtype, shape, has_batch, stated, fixed)
+    return InputPlan(facts.name, facts.dtype, tuple(shape), axis, stated, fixed, is_open)
 
 
-def _size(
+def _stated_size(
     place: int,
     dimensions: tuple[int | str | None, ...],
     stated: Tensor | None,
     sample: Array | None,
-    sizes: dict[str, int],
-) -> int:
+    sizes: _Sizes,
+) -> int | None:
+    """Return the size that the file, a symbol, the sample or the card says; None without."""
     found = dimensions[place]
     if isinstance(found, int):
         return found
-    if found is not None and found in sizes:
-        return sizes[found]
-    size = SIDE_OPEN if _is_side(place, dimensions) else SIZE_OPEN
+    if found is not None and found in sizes.known:
+        return sizes.known[found]
+    if sample is not None and sample.ndim == len(dimensions) and sample.shape[place] > 0:
+        return int(sample.shape[place])
     if stated is not None and stated.shape is not None and len(stated.shape) == len(dimensions):
         said = stated.shape[place]
-        size = said if isinstance(said, int) and said > 0 else size
-    if sample is not None and sample.ndim == len(dimensions) and sample.shape[place] > 0:
-        size = int(sample.shape[place])
-    if found is not None:
-        sizes[found] = size
-    return size
+        return said if isinstance(said, int) and said > 0 else None
+    return None
 
 
 def _is_side(place: int, dimensions: tuple[int | str | None, ...]) -> bool:
@@ -252,7 +290,9 @@ def _values(words: Array, dtype: str, stated: Tensor | Column | None) -> Array:
         assert stated.low_micro is not None
         assert stated.high_micro is not None
         low, high = stated.low_micro / MICRO, stated.high_micro / MICRO
-    return (low + (high - low) * (words.astype(np.float64) / _SPAN)).astype(dtype)
+    made = low + (high - low) * (words.astype(np.float64) / _SPAN)
+    edge = float(np.finfo(dtype).max)
+    return np.clip(made, -edge, edge).astype(dtype)
 
 
 def _whole(words: Array, dtype: str, stated: Tensor | Column | None) -> Array:

@@ -1,13 +1,13 @@
-"""The child process: reads model bytes, under bounds, and answers over two pipes.
+"""The child process: reads and runs models, locked, and answers over two pipes.
 
 Started as ``python -I -m hanse.core.certify.worker``, in this order and no other
 (``certification.md`` 6):
 
 * The pipes are taken and the standard streams pointed elsewhere, so that what a native
   library prints cannot corrupt a frame.
-* Everything that reads models is imported.
+* Everything that reads and runs models is imported, and what the lock needs.
 * ``hello`` says where the files are and how much may be taken; not one model byte before it.
-* The process bounds itself and answers ``ready`` with the layers in force.
+* The process locks itself, or ends with a line that names the layer it could not put on.
 * Only then does the thread start that reads frames; at the end of its pipe it ends the process.
 
 It knows no key, no store and no engine, and nothing of who asks.
@@ -21,35 +21,23 @@ import queue
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn, Protocol
+from typing import BinaryIO, Final, NoReturn
 
-import msgspec
-
-from hanse.core.artifacts import converters
-from hanse.core.artifacts.converters.answering import ConversionRefused
 from hanse.core.certify import frames
-from hanse.core.certify.adapters.refusal import Unfit, name, text
-from hanse.core.certify.bounds import NoBound, bound_this_process
-from hanse.core.limits import WORKER_MESSAGE_CHARACTERS_MAX
+from hanse.core.certify.adapters.session import Stop
+from hanse.core.certify.child import EXIT_NO_SANDBOX
+from hanse.core.certify.lockdown import (
+    Lock,
+    LockPlan,
+    NoLayer,
+    lock_this_process,
+    prepare_to_lock,
+)
+from hanse.core.certify.lockdown.outer import environment
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from hanse.core.model.artifact import Format, ModelFacts
-    from hanse.core.model.running import FailureKind
-
-_ADAPTERS: Final = "hanse.core.certify.adapters.all_formats"
+_SERVING: Final = "hanse.core.certify.serving"
 _EXIT_DONE: Final = 0
-_EXIT_NO_BOUND: Final = 70
 _EXIT_BAD_FRAME: Final = 71
-
-
-class Inspector(Protocol):
-    """Reads the facts of one file of the stage, or raises ``Unfit``."""
-
-    def __call__(self, stage: Path, file: str, file_format: Format) -> ModelFacts:
-        """Look at ``file``, which has ``file_format``."""
-        ...
 
 
 class _Pipes:
@@ -59,54 +47,78 @@ class _Pipes:
         self.requests = requests
         self._answers = answers
         self._lock = threading.Lock()
+        self._last = 0
 
     def answer(self, answer: frames.Answer) -> None:
-        try:
-            raw = frames.encode_answer(answer)
-        except frames.BadFrame as error:
-            raw = frames.encode_answer(_failed(getattr(answer, "id", 0), "limit", str(error)))
-        with self._lock:
-            self._answers.write(raw)
-            self._answers.flush()
-
-    def answer_last(self, answer: frames.Answer) -> NoReturn:
-        """Answer and end at once, whatever the main thread is doing."""
         raw = frames.encode_answer(answer)
         with self._lock:
-            self._answers.write(raw)
-            self._answers.flush()
+            self._write(raw)
+            if not isinstance(answer, frames.Part | frames.Ready):
+                self._last = answer.id
+
+    def answer_cancelled(self, number: int) -> None:
+        """Answer and end at once, whatever the main thread is doing, unless it was quicker."""
+        raw = frames.encode_answer(
+            frames.Failed(id=number, kind="cancelled", word="", values={}, message="")
+        )
+        with self._lock:
+            if self._last >= number:
+                return
+            self._write(raw)
             os._exit(_EXIT_DONE)
+
+    def _write(self, raw: bytearray) -> None:
+        self._answers.write(raw)
+        self._answers.flush()
 
 
 def main() -> int:
     """Be a Worker until the pipe ends; return the exit status."""
     pipes = _take_pipes()
-    adapters = importlib.import_module(_ADAPTERS)  # after the pipes: native code prints at import
+    serving = importlib.import_module(_SERVING)  # after the pipes: native code prints at import
     try:
+        prepare_to_lock()
         hello = frames.read_request(pipes.requests)
+        if hello is None:
+            return _EXIT_DONE
+        if not isinstance(hello, frames.Hello):
+            return _EXIT_BAD_FRAME
+        lock = _lock(hello)
     except (frames.BadFrame, frames.EndedInFrame):
         return _EXIT_BAD_FRAME
-    if hello is None:
-        return _EXIT_DONE
-    if not isinstance(hello, frames.Hello):
-        return _EXIT_BAD_FRAME
-    try:
-        layers = bound_this_process(hello.memory_bytes, hello.cpu_seconds, hello.write_bytes)
-    except NoBound as error:
-        sys.stderr.write(f"no bound: {error}\n")
-        return _EXIT_NO_BOUND
-    waiting: queue.SimpleQueue[frames.Request] = queue.SimpleQueue()
+    except NoLayer as missing:
+        sys.stderr.write(f"no sandbox: {missing.layer}: {missing.reason}\n")
+        return EXIT_NO_SANDBOX
+    waiting: queue.SimpleQueue[tuple[frames.Question, Stop]] = queue.SimpleQueue()
     reader = threading.Thread(target=_read_frames, args=(pipes, waiting), daemon=True)
     reader.start()
-    pipes.answer(frames.Ready(layers=layers, versions=adapters.versions()))
+    desk = serving.Desk(hello, pipes.answer)
+    ready = frames.Ready(layers=lock.layers, grade=lock.grade, versions=serving.versions())
+    pipes.answer(ready)
     while True:
-        request = waiting.get()
-        if isinstance(request, frames.Inspect):
-            pipes.answer(_inspect(request, Path(hello.stage), adapters.inspect))
-        elif isinstance(request, frames.Convert) and hello.scratch is not None:
-            pipes.answer(_convert(request, Path(hello.stage), Path(hello.scratch)))
-        else:
-            return _EXIT_BAD_FRAME
+        question, stop = waiting.get()
+        answer = desk.answer(question, stop)
+        try:
+            pipes.answer(answer)
+        except frames.BadFrame as error:
+            pipes.answer(serving.failed(question.id, "limit", str(error)))
+
+
+def _lock(hello: frames.Hello) -> Lock:
+    scratch = None if hello.scratch is None else Path(hello.scratch)
+    os.environ.update(environment(scratch))  # one that waited did not know its scratch folder
+    return lock_this_process(
+        LockPlan(
+            profile=hello.profile,
+            stage=Path(hello.stage),
+            scratch=scratch,
+            memory_bytes=hello.memory_bytes,
+            cpu_seconds=hello.cpu_seconds,
+            write_bytes=hello.write_bytes,
+            nice=hello.nice,
+            cores=hello.cores,
+        )
+    )
 
 
 def _take_pipes() -> _Pipes:
@@ -118,7 +130,11 @@ def _take_pipes() -> _Pipes:
     return _Pipes(os.fdopen(requests, "rb"), os.fdopen(answers, "wb"))
 
 
-def _read_frames(pipes: _Pipes, waiting: queue.SimpleQueue[frames.Request]) -> None:
+def _read_frames(
+    pipes: _Pipes, waiting: queue.SimpleQueue[tuple[frames.Question, Stop]]
+) -> NoReturn:
+    """Pass questions on; a cancel stops the run of the last one, or ends the process."""
+    stop, can_stop = Stop(), False
     while True:
         try:
             request = frames.read_request(pipes.requests)
@@ -127,58 +143,15 @@ def _read_frames(pipes: _Pipes, waiting: queue.SimpleQueue[frames.Request]) -> N
         if request is None:
             os._exit(_EXIT_DONE)
         if isinstance(request, frames.Cancel):
-            pipes.answer_last(_failed(request.id, "cancelled", ""))
-        waiting.put(request)
-
-
-def _inspect(request: frames.Inspect, stage: Path, inspect: Inspector) -> frames.Answer:
-    try:
-        facts = inspect(stage, request.file, request.file_format)
-        return frames.Facts(id=request.id, facts=facts)
-    except Unfit as error:
-        values = {"found": error.found, "allowed": error.allowed}
-        return _failed(request.id, "refused", "", error.rule, values)
-    except MemoryError:
-        return _failed(request.id, "limit", "memory")
-    except Exception as error:  # noqa: BLE001  the boundary of the process: all else is a crash
-        return _failed(request.id, "crash", f"{type(error).__name__}: {error}")
-
-
-def _convert(request: frames.Convert, stage: Path, scratch: Path) -> frames.Answer:
-    if request.converter not in converters.CONVERTERS:
-        return _failed(request.id, "refused", "", "no_converter", {"found": request.converter})
-    try:
-        converter = importlib.import_module(f"{converters.__name__}.{request.converter}")
-        made = converter.convert(
-            stage / request.source, scratch / request.target, dict(request.options)
-        )
-        answer = {"type": "made", "id": request.id, **made}
-        return msgspec.convert(answer, frames.MadeFiles)
-    except ConversionRefused as refusal:
-        return _failed(request.id, "refused", "", refusal.code, refusal.values)
-    except MemoryError:
-        return _failed(request.id, "limit", "memory")
-    except Exception as error:  # noqa: BLE001  whatever a framework raises is an answer
-        return _failed(request.id, "crash", f"{type(error).__name__}: {error}")
-
-
-def _failed(
-    number: int,
-    kind: FailureKind,
-    message: str,
-    word: str = "",
-    values: Mapping[str, object] | None = None,
-) -> frames.Failed:
-    return frames.Failed(
-        id=number,
-        kind=kind,
-        word=name(word),
-        values={
-            name(key): value if isinstance(value, int) else name(str(value))
-            for key, value in (values or {}).items()
-        },
-        message=text(message, WORKER_MESSAGE_CHARACTERS_MAX),
-    )
+            if can_stop:
+                stop.ask()
+            else:
+                pipes.answer_cancelled(request.id)
+        elif isinstance(request, frames.Hello):
+            os._exit(_EXIT_BAD_FRAME)
+        else:
+            stop, can_stop = Stop(), isinstance(request, frames.STOPPABLE)
+            waiting.put((request, stop))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from hanse.core.crypto.signing import (
     LABEL_ROOT,
     LABEL_SALE_KEY,
     LABEL_SALE_SEED,
+    LABEL_TRIAL_SEAL,
     Signer,
 )
 
@@ -143,6 +144,16 @@ def device_box_secret(device_seed: bytes) -> BoxSecret:
     """Make the box in which a Device receives new seeds; it never leaves the Device."""
     assert len(device_seed) == SECRET_SIZE_BYTES
     return BoxSecret(_hmac(device_seed, LABEL_DEVICE_BOX))
+
+
+def trial_seal_key(content_key: bytes, trial: bytes) -> bytes:
+    """Make the key one Trial's full outputs are sealed with; it says nothing about the other.
+
+    ``trial`` is the Entry id of its REQUEST.
+    """
+    assert len(content_key) == SECRET_SIZE_BYTES
+    assert len(trial) == SECRET_SIZE_BYTES
+    return _hmac(content_key, LABEL_TRIAL_SEAL, trial)
 
 
 def _hmac(key: bytes, label: bytes, *parts: bytes) -> bytes:

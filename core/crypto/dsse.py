@@ -37,5 +37,5 @@ def verify_dsse(public_key: bytes, payload_type: str, payload: bytes, signature:
 
 
 def _after_prefix(payload_type: str, payload: bytes) -> bytes:
-    kind = payload_type.encode()
+    kind = payload_type.encode("utf-8", "surrogatepass")
     return b"%d %s %d %s" % (len(kind), kind, len(payload), payload)

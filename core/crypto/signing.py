@@ -27,6 +27,7 @@ PREFIX_ROTATE: Final = b"hanse/rotate/v1\0"
 PREFIX_SLIP: Final = b"hanse/slip/v1\0"
 PREFIX_SALE: Final = b"hanse/sale/v1\0"
 PREFIX_CLAIM: Final = b"hanse/claim/v1\0"
+PREFIX_TRIAL: Final = b"hanse/trial/v1\0"
 
 # --- what is hashed -------------------------------------------------------------------------
 LABEL_ENVELOPE: Final = b"hanse/envelope/v1\0"
@@ -51,6 +52,7 @@ LABEL_RATING_KEY: Final = b"hanse/rating-key/v1\0"
 LABEL_BOX: Final = b"hanse/box/v1\0"
 LABEL_BACKUP: Final = b"hanse/backup/v1\0"
 LABEL_DEVICE_BOX: Final = b"hanse/device-box/v1\0"
+LABEL_TRIAL_SEAL: Final = b"hanse/trial-seal/v1\0"
 
 # The Device key is the libp2p host key and signs certificates too; these are the
 # first bytes of what it signs there.
@@ -70,6 +72,7 @@ SIGNATURE_PREFIXES: Final = (
     PREFIX_SLIP,
     PREFIX_SALE,
     PREFIX_CLAIM,
+    PREFIX_TRIAL,
 )
 
 # A part that signs, hashes or derives something new adds its prefix above and here.
@@ -95,6 +98,7 @@ ALL_PREFIXES: Final = (
     LABEL_BOX,
     LABEL_BACKUP,
     LABEL_DEVICE_BOX,
+    LABEL_TRIAL_SEAL,
     *FOREIGN_PREFIXES,
 )
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from hanse.core.artifacts.content_vectors import check_content_vectors, is_content_vectors
+from hanse.core.attest.cert_file import is_cert_file
+from hanse.core.engine.certificate_files import verify_certificate
 from hanse.core.engine.sources import open_file
 from hanse.core.engine.views import Fault, VerifyReport
 from hanse.core.errors import (
@@ -42,6 +44,8 @@ from hanse.core.model.ids import AuthorKey
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hanse.core.model.control import Control
+
 _START_BYTES: Final = 64
 _PROGRESS_EVERY: Final = 1000
 _VOID_SHOWN: Final = 20
@@ -57,6 +61,14 @@ class NotAHanseFile(WrongUse):
     fields = ("path",)
 
 
+class NotACertificate(WrongUse):
+    """Only a Certificate is for files, so nothing else is compared with them."""
+
+    code = "verify.not_a_certificate"
+    text = "{path} is no certificate, so it cannot be for {against}"
+    fields = ("path", "against")
+
+
 class BackupNeedsPhrase(WrongUse):
     """A backup is sealed; without the phrase nothing in it can be verified."""
 
@@ -65,11 +77,27 @@ class BackupNeedsPhrase(WrongUse):
     fields = ("path",)
 
 
-def verify_file(path: Path, now_ms: int, progress: Progress | None = None) -> VerifyReport:
-    """Verify any file Hanse exports; a report with faults means the answer is no."""
+def verify_file(
+    path: Path,
+    now_ms: int,
+    progress: Progress | None = None,
+    *,
+    against: Path | None = None,
+    control: Control | None = None,
+) -> VerifyReport:
+    """Verify any file Hanse exports; a report with faults means the answer is no.
+
+    A Certificate that does not hold raises ``BadStatement``; ``against`` names model files that
+    it should be for, which ``control`` watches being hashed.
+    """
     with open_file(path) as stream:
         start = stream.read(_START_BYTES)
         stream.seek(0)
+        if is_cert_file(start):
+            raw = _read_small(stream, path)
+            return verify_certificate(path.name, raw, now_ms, against, control)
+        if against is not None:
+            raise NotACertificate(path=path, against=against)
         if is_feed_file(start):
             return _verify_feeds(stream, path.name, now_ms, progress)
         if is_backup(start):

@@ -101,7 +101,7 @@ def target_of(held: Repositories, content: Content, identity: IdentityId, what: 
     release = _release(held, identity, what)
     if release is not None:
         row = held.listings.get(release.listing)
-        card = _card(content, release.card)
+        card = read_held_card(content, release.card)
         return Target(
             artifact=artifact,
             manifest=manifest,
@@ -199,7 +199,7 @@ def _release(held: Repositories, identity: IdentityId, what: Named) -> ReleaseRo
     return next((held.listings.release(use.release) for use in (*own, *uses)), None)
 
 
-def _card(content: Content, digest: bytes) -> ModelCard | None:
+def read_held_card(content: Content, digest: bytes) -> ModelCard | None:
     raw = content.small.get(digest)
     if raw is None:
         return None

@@ -4,10 +4,11 @@ Layout, integers big-endian::
 
     "HANSETRIAL" + byte 1
     frame*            u32 length + DAG-CBOR
-      first   ["trial", 1, sender's Identity, trial id or null]
+      first   ["trial", 1, sender's Identity, trial id]
       then    ["entry", H, sig, body or null]      root feed first, then the Device's, in order
       then    ["blob", bytes]                      private Blobs, sealed as they are served
       then    ["message", bytes, sig]              signed queries or answers, in order
+      then    ["stopped", word]                    at most once: why answering ended early
       last    ["end", frames before it, SHA-256 of everything before this frame]
 
 * The signatures inside are what is believed.  The first and the last frame only make a cut,
@@ -21,6 +22,7 @@ What the Entries and messages mean, and whether they are taken, is decided elsew
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
@@ -44,7 +46,8 @@ if TYPE_CHECKING:
 MAGIC: Final = b"HANSETRIAL\x01"
 _MAGIC_NAME: Final = b"HANSETRIAL"
 _VERSION: Final = 1
-_ORDER: Final = {"entry": 0, "blob": 1, "message": 2}
+_ORDER: Final = {"entry": 0, "blob": 1, "message": 2, "stopped": 3}
+_WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 class TrialFileDamaged(VerificationFailed):
@@ -69,13 +72,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class TrialFile:
-    """What one file holds; ``trial`` is null while the Trial has no id yet for its reader."""
+    """What one file holds.
+
+    ``trial`` is the id of the REQUEST.  ``stopped`` is a stable word for people, and no evidence.
+    """
 
     sender: bytes
-    trial: bytes | None
+    trial: bytes
     entries: tuple[SignedEntry, ...] = ()
     blobs: Mapping[bytes, bytes] = field(default_factory=dict)  # by SHA-256
     messages: tuple[Message, ...] = ()
+    stopped: str = ""
 
 
 def is_trial_file(start: bytes) -> bool:
@@ -93,6 +100,8 @@ def write_trial_file(file: TrialFile) -> bytes:
         _add(parts, ["blob", file.blobs[digest]])
     for message in file.messages:
         _add(parts, ["message", message.raw, message.signature])
+    if file.stopped:
+        _add(parts, ["stopped", file.stopped])
     count = len(parts) - 1
     _add(parts, ["end", count, sha256(b"".join(parts)).digest()])
     raw = b"".join(parts)
@@ -121,6 +130,7 @@ class _Reader:
         self._entries: list[SignedEntry] = []
         self._blobs: dict[bytes, bytes] = {}
         self._messages: list[Message] = []
+        self._stopped = ""
 
     def read(self) -> TrialFile:
         if len(self._raw) > TRIAL_FILE_SIZE_BYTES_MAX:
@@ -144,14 +154,19 @@ class _Reader:
                     self._keep(value)
                 case _:
                     raise self._fault("a frame is of no known sort")
-        return TrialFile(sender, trial, tuple(self._entries), self._blobs, tuple(self._messages))
+        return TrialFile(
+            sender,
+            trial,
+            tuple(self._entries),
+            self._blobs,
+            tuple(self._messages),
+            self._stopped,
+        )
 
-    def _read_first(self) -> tuple[bytes, bytes | None]:
+    def _read_first(self) -> tuple[bytes, bytes]:
         match self._next():
-            case ["trial", int(version), bytes(sender), bytes() | None as trial] if (
-                version == _VERSION
-            ):
-                if len(sender) == ID_SIZE_BYTES and (trial is None or len(trial) == ID_SIZE_BYTES):
+            case ["trial", int(version), bytes(sender), bytes(trial)] if version == _VERSION:
+                if len(sender) == len(trial) == ID_SIZE_BYTES:
                     return sender, trial
                 raise self._fault("an id is not 32 bytes long")
             case ["trial", int(version), *_]:
@@ -175,6 +190,8 @@ class _Reader:
                 if len(signature) != SIGNATURE_SIZE_BYTES:
                     raise self._fault(f"a signature of {len(signature)} bytes")
                 self._messages.append(Message(raw, signature))
+            case ["stopped", str(word)] if _WORD.fullmatch(word) and not self._stopped:
+                self._stopped = word
             case _:
                 raise self._fault(f"a frame {value[0]} has another shape")
 

@@ -109,7 +109,8 @@ class CatalogueQuery(
 
     ``text`` is a person's line (``hanse.core.market.search``), ``is_typing`` says that its last
     word is not finished.  ``identity`` is one seller, ``followed_by`` an Identity whose
-    followed sellers count.  Sizes are in bytes, scores in thousandths.
+    followed sellers count.  ``contradicted`` asks for those, or for those without, whose claim a
+    measured figure falls short of.  Sizes are in bytes, scores in thousandths.
     """
 
     text: str = ""
@@ -128,6 +129,7 @@ class CatalogueQuery(
     size_min: _Size | None = None
     size_max: _Size | None = None
     level_min: Annotated[int, msgspec.Meta(ge=0, le=4)] = 0
+    contradicted: bool | None = None
     score_min_milli: _Size | None = None
     identity: _Identity | None = None
     followed_by: _Identity | None = None
@@ -201,7 +203,11 @@ def check_page(limit: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueRow:
-    """What the catalogue shows of one Listing; columns as ``catalogue`` has them."""
+    """What the catalogue shows of one Listing; columns as ``catalogue`` has them.
+
+    ``cert_failed`` says that the seller's own newest Certificate failed.  ``reproduced`` and
+    ``differ`` count others who ran it again, ``objections`` people who object.
+    """
 
     n: int
     listing: bytes
@@ -230,6 +236,11 @@ class CatalogueRow:
     size: int
     size_band: str
     level: int
+    cert_failed: bool
+    contradicted: bool
+    reproduced: int
+    differ: int
+    objections: int
     score_milli: int | None
     reviews: int | None
     published_ms: int

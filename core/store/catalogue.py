@@ -4,7 +4,11 @@
   Release and a price, all by its own Identity.  What is paused or has expired is in it
   too: whether that is shown is asked with the clock.
 * The newest full Release is shown, and its own price before the Listing's.
-* The level is 0 and the scores are missing until Certificates and Reviews are counted.
+* The Level is that of the seller's newest Certificate of the Artifact shown, 0 where it failed
+  or there is none, and 4 where enough others came to the same: heads are counted, for a weight
+  is each viewer's own.  Of every Identity the newest Certificate counts that was not revoked
+  and is of a known suite.
+* The scores are missing until Reviews are counted.
 
 Which rows those are, and that the tables follow, is ``hanse.core.store.cataloguing``.
 """
@@ -34,12 +38,21 @@ if TYPE_CHECKING:
 
     from hanse.core.store.feed_rows import AnyRow
 
-CATALOGUE_VERSION: Final = 1  # another one makes the catalogue again at the next start
+CATALOGUE_VERSION: Final = 2  # another one makes the catalogue again at the next start
+
+CONTRADICTED: Final = facet_token("flag", "contradicted")  # a claim, by what was measured
 
 STATE_WITHDRAWN: Final = "withdrawn"
 EDITION_FULL: Final = "full"
 MODE_ON_REQUEST: Final = "rfq"
-_LEVEL_NONE: Final = 0
+LEVEL_NONE: Final = 0
+LEVEL_REPRODUCED: Final = 4
+_REPRODUCED_BY_MIN: Final = 3
+_DIFFER_PART: Final = 4  # those who differ are less than a quarter of those who agree
+_FAILED: Final = "FAILED"
+_AGREE: Final = "agree"
+_DIFFER: Final = "differ"
+_OBJECT: Final = "object"
 
 
 class SearchIndex(Protocol):
@@ -62,13 +75,16 @@ class SearchIndex(Protocol):
 class Sources:
     """The rows of one opened Listing: its own, and its Identity's Releases, prices, renewal.
 
-    The Releases are in version order.
+    The Releases are in version order.  ``certificates`` are those of the Artifact that is
+    shown, of each Identity the one that counts; ``reviews`` are of the Release that is shown.
     """
 
     listing: AnyRow
     releases: Sequence[AnyRow]
     prices: Sequence[AnyRow]
     renewal: AnyRow | None
+    certificates: Sequence[AnyRow] = ()
+    reviews: Sequence[AnyRow] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +114,40 @@ def price_of(release: bytes, prices: Iterable[AnyRow]) -> AnyRow | None:
     return by_release.get(release) or by_release.get(NO_RELEASE)
 
 
+def shown_release(releases: Iterable[AnyRow]) -> AnyRow | None:
+    """Return the newest full Release of those given, which are in version order."""
+    return next((it for it in reversed(list(releases)) if it.edition == EDITION_FULL), None)
+
+
+def findings(
+    seller: bytes, certificates: Sequence[AnyRow], reviews: Iterable[AnyRow]
+) -> dict[str, object]:
+    """Return what the catalogue says of what was found, column by column.
+
+    ``certificates`` are of one Artifact, the one that counts of each Identity.
+    """
+    own = next((cert for cert in certificates if cert.identity == seller), None)
+    verdicts = [cert.verdict for cert in certificates if cert.identity != seller]
+    reproduced, differ = verdicts.count(_AGREE), verdicts.count(_DIFFER)
+    failed = own is not None and own.outcome == _FAILED
+    level = LEVEL_NONE if own is None or failed else cast("int", own.level)
+    is_enough = reproduced >= _REPRODUCED_BY_MIN and differ * _DIFFER_PART < reproduced
+    return {
+        "level": LEVEL_REPRODUCED if level and is_enough else level,
+        "cert_failed": failed,
+        "contradicted": any(cert.quality_failed for cert in certificates),
+        "reproduced": reproduced,
+        "differ": differ,
+        "objections": sum(it.identity != seller and it.verdict == _OBJECT for it in reviews),
+    }
+
+
 def catalogue_entry(sources: Sources) -> CatalogueEntry | None:
     """Return what the catalogue says of a Listing, ``None`` when it is not in it."""
     listing = sources.listing
-    full = [release for release in sources.releases if release.edition == EDITION_FULL]
-    if not listing.opened or listing.state == STATE_WITHDRAWN or not full:
+    release = shown_release(sources.releases)
+    if not listing.opened or listing.state == STATE_WITHDRAWN or release is None:
         return None
-    release = full[-1]
     price = price_of(release.release, sources.prices)
     if price is None:
         return None
@@ -140,11 +183,11 @@ def catalogue_entry(sources: Sources) -> CatalogueEntry | None:
         "price_band": price_band(amount, price.currency, price.exponent),
         "size": release.size,
         "size_band": size_band(release.size),
-        "level": _LEVEL_NONE,
+        **findings(listing.identity, sources.certificates, sources.reviews),
         "score_milli": None,
         "reviews": None,
         "published_ms": listing.created_ms,
-        # Not the renewal: that it still holds is no news.
+        # Not the renewal: that it still holds is no news.  Nor what others found of it.
         "updated_ms": max(
             listing.time_ms,
             *(it.time_ms for it in sources.releases),
@@ -152,10 +195,10 @@ def catalogue_entry(sources: Sources) -> CatalogueEntry | None:
         ),
         "valid_until_ms": valid_until_ms(listing, sources.renewal),
         "releases": len(sources.releases),
-        "trial_editions": len(sources.releases) - len(full),
+        "trial_editions": sum(it.edition != EDITION_FULL for it in sources.releases),
     }
     facets = _facets(values)
-    return CatalogueEntry(values, _doc(listing, price.currency, facets), facets)
+    return CatalogueEntry(values, _doc(listing, values, facets), facets)
 
 
 def _facets(values: Mapping[str, object]) -> tuple[tuple[Facet, str], ...]:
@@ -188,14 +231,21 @@ _token: Final = lru_cache(maxsize=FACET_TOKENS_REMEMBERED_MAX)(facet_token)
 _CONCEPT_FACETS: Final = frozenset({"task", "sector", "format", "framework"})
 
 
-def _doc(listing: AnyRow, currency: str, facets: tuple[tuple[Facet, str], ...]) -> SearchDoc:
+def _doc(
+    listing: AnyRow, values: Mapping[str, object], facets: tuple[tuple[Facet, str], ...]
+) -> SearchDoc:
     ids = [
         *read_list(listing.concepts),
         *(f"{facet}.{value}" for facet, value in facets if facet in _CONCEPT_FACETS),
     ]
     words = [_token(facet, value) for facet, value in facets]
     # Not counted, but filtered by.
-    words += [facet_token("identity", listing.identity.hex()), _token("currency", currency)]
+    words += [
+        facet_token("identity", listing.identity.hex()),
+        _token("currency", cast("str", values["currency"])),
+    ]
+    if values["contradicted"]:
+        words.append(CONTRADICTED)
     return SearchDoc(
         title=listing.title,
         tags=", ".join(read_list(listing.tags)),

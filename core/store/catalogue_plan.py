@@ -13,12 +13,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
-from sqlalchemy import Integer, Select, UnaryExpression, bindparam, column, false, func, select
+from sqlalchemy import (
+    Integer,
+    Select,
+    UnaryExpression,
+    bindparam,
+    column,
+    false,
+    func,
+    select,
+    true,
+)
 from sqlalchemy.sql import operators
 
 from hanse.core.limits import MONEY_AMOUNT_MAX
 from hanse.core.market.facets import Facet, price_band, size_band
 from hanse.core.market.search import Bridge, Word, facet_token, parse_search
+from hanse.core.store.catalogue import CONTRADICTED
 from hanse.core.store.catalogue_order import between
 from hanse.core.store.search import FTS_SELF, catalogue_fts, match_of, rank_of
 from hanse.core.store.tables import catalogue, facet_values, listing_facets
@@ -177,6 +188,8 @@ def _ranges(query: CatalogueQuery) -> Iterator[ColumnElement[bool]]:
     yield from between(aside(catalogue.c.price_micro), query.price_min_micro, query.price_max_micro)
     yield from between(aside(catalogue.c.size), query.size_min, query.size_max)
     yield from between(aside(catalogue.c.score_milli), query.score_min_milli, None)
+    if query.contradicted is False:  # those that are have a token, the many others none
+        yield aside(catalogue.c.contradicted).is_(false())
 
 
 def _chosen(query: CatalogueQuery) -> Iterator[tuple[Facet, Sequence[str]]]:
@@ -201,6 +214,8 @@ def _token_groups(query: CatalogueQuery) -> Iterator[list[str]]:
     yield from _bands(query)
     if query.identity is not None:
         yield [facet_token("identity", query.identity.hex())]
+    if query.contradicted:
+        yield [CONTRADICTED]
 
 
 def _by_row(
@@ -218,6 +233,8 @@ def _by_row(
         yield has.correlate(catalogue).exists()
     if query.level_min:
         yield aside(catalogue.c.level) >= query.level_min
+    if query.contradicted:
+        yield aside(catalogue.c.contradicted).is_(true())
     if query.currency is not None:
         yield aside(catalogue.c.currency) == query.currency.upper()
     if query.identity is not None:

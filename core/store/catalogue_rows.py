@@ -6,6 +6,7 @@ an index (a test reads its plan).
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
@@ -24,7 +25,20 @@ from sqlalchemy import (
 )
 
 from hanse.core.market.search import SearchDoc
-from hanse.core.store.catalogue import CatalogueEntry, Sources, catalogue_entry
+from hanse.core.store.catalogue import (
+    CatalogueEntry,
+    Sources,
+    catalogue_entry,
+    shown_release,
+)
+from hanse.core.store.certificates import (
+    ARTIFACTS_OF_CERTS,
+    ARTIFACTS_OF_IDENTITY,
+    COUNTING,
+    RELEASES_REVIEWED_BY,
+    VERDICTS_OF_RELEASES,
+)
+from hanse.core.store.projections import Judged
 from hanse.core.store.tables import (
     catalogue,
     catalogue_text,
@@ -106,6 +120,8 @@ ALL_HELD: Final = (
     .limit(LISTINGS_PER_SLICE)
 )
 HELD_OF_IDENTITY: Final = ALL_HELD.where(catalogue.c.identity == bindparam("identity"))
+SHOWING_ARTIFACT: Final = ALL_HELD.where(catalogue.c.artifact == bindparam("artifact"))
+LISTINGS_OF_RELEASES: Final = select(releases.c.listing).where(releases.c.release.in_(IDS))
 DOCS_AFTER: Final = (
     select(catalogue_text)
     .where(catalogue_text.c.n > bindparam("after"))
@@ -145,17 +161,62 @@ class CatalogueRows:
         own_releases = _grouped(self._connection.execute(RELEASES_OF_OPENED, which), "listing")
         own_prices = _grouped(self._connection.execute(PRICES_OF_OPENED, which), "listing")
         renewed = {row.target: row for row in self._connection.execute(RENEWALS_OF_OPENED, which)}
+        for listed in own_releases.values():
+            listed.sort(key=lambda it: (it.time_ms, it.author, it.seq))
+        shown = {listing: shown_release(it) for listing, it in own_releases.items()}
+        found_of, reviews_of = self._judged(it for it in shown.values() if it is not None)
         made: dict[bytes, CatalogueEntry] = {}
         for row in found:
-            in_order = sorted(
-                own_releases.get(row.listing, ()), key=lambda it: (it.time_ms, it.author, it.seq)
-            )
+            release = shown.get(row.listing)
             entry = catalogue_entry(
-                Sources(row, in_order, own_prices.get(row.listing, ()), renewed.get(row.listing))
+                Sources(
+                    row,
+                    own_releases.get(row.listing, ()),
+                    own_prices.get(row.listing, ()),
+                    renewed.get(row.listing),
+                    () if release is None else found_of.get(release.artifact, ()),
+                    () if release is None else reviews_of.get(release.release, ()),
+                )
             )
             if entry is not None:
                 made[row.listing] = entry
         return made
+
+    def _judged(
+        self, shown: Iterable[AnyRow]
+    ) -> tuple[dict[bytes, list[AnyRow]], dict[bytes, list[AnyRow]]]:
+        """Return what was found of Artifacts shown, and what people say of the Releases."""
+        artifact_of = {release.release: release.artifact for release in shown}
+        if not artifact_of:
+            return {}, {}
+        found = self._connection.execute(COUNTING, {"ids": sorted(set(artifact_of.values()))})
+        said = self._connection.execute(VERDICTS_OF_RELEASES, {"ids": sorted(artifact_of)})
+        return (
+            _grouped(found, "artifact"),
+            _grouped((it for it in said if it.artifact == artifact_of[it.release]), "release"),
+        )
+
+    def judged_by_identity(self, identity: bytes) -> Judged:
+        """Return what one Identity said something about, as the rows have it now."""
+        which = {"identity": identity}
+        return Judged(
+            artifacts=set(self._connection.execute(ARTIFACTS_OF_IDENTITY, which).scalars()),
+            releases=set(self._connection.execute(RELEASES_REVIEWED_BY, which).scalars()),
+        )
+
+    def showing(self, judged: Judged) -> Iterator[bytes]:
+        """Yield the Listings whose rows may say something else now; one may come twice."""
+        artifacts = set(judged.artifacts)
+        for ids in _sliced(judged.certs):
+            artifacts.update(self._connection.execute(ARTIFACTS_OF_CERTS, {"ids": ids}).scalars())
+        last = self.newest_n()
+        for artifact in sorted(artifacts):
+            which = {"artifact": artifact, "after": 0, "last": last}
+            while page := self._connection.execute(SHOWING_ARTIFACT, which).all():
+                yield from (row.listing for row in page)
+                which["after"] = page[-1].n
+        for ids in _sliced(judged.releases):
+            yield from self._connection.execute(LISTINGS_OF_RELEASES, {"ids": ids}).scalars().all()
 
     def held(self, ids: Sequence[bytes]) -> dict[bytes, Held]:
         """Return what stands in the catalogue of these Listings."""
@@ -178,6 +239,12 @@ class CatalogueRows:
             for row in page:
                 yield row.n, _doc(row, "")
             after = page[-1].n
+
+
+def _sliced(ids: Iterable[bytes]) -> Iterator[list[bytes]]:
+    rest = iter(sorted(ids))
+    while part := list(itertools.islice(rest, LISTINGS_PER_SLICE)):
+        yield part
 
 
 def _grouped(rows: Iterable[AnyRow], name: str) -> dict[bytes, list[AnyRow]]:

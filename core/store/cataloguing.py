@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Select, delete, func, insert, select, update
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from hanse.core.market.search import SearchDoc
     from hanse.core.model.ids import IdentityId
     from hanse.core.store.catalogue import CatalogueEntry, SearchIndex
+    from hanse.core.store.projections import Judged
 
 
 @dataclass(slots=True)
@@ -68,6 +70,12 @@ class CatalogueKeeper(CatalogueRows):
         wanted = sorted(set(changed))
         for start in range(0, len(wanted), LISTINGS_PER_SLICE):
             self._follow_slice(wanted[start : start + LISTINGS_PER_SLICE])
+
+    def follow_judged(self, judged: Judged) -> None:
+        """Make rows again after something was found, taken back or said about what they show."""
+        showing = self.showing(judged)
+        while part := set(islice(showing, LISTINGS_PER_SLICE)):
+            self._follow_slice(sorted(part))
 
     def follow_identity(self, identity: IdentityId) -> None:
         """Make the rows of all Listings of one Identity again."""

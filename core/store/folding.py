@@ -27,6 +27,7 @@ from hanse.core.store.projections import (
     FoldItem,
     Key,
     Projection,
+    judged_by,
     listings_named,
 )
 from hanse.core.store.tables import devices, entries, erasures, feeds, identities
@@ -132,11 +133,11 @@ class Folding(ProjectionReads):
                     projection, [item for item in fresh if item.kind in projection.kinds]
                 )
         self._catalogue.follow(listing for item in fresh for listing in listings_named(item))
+        self._catalogue.follow_judged(judged_by(fresh))
         if erased:
             newly = {entry.entry_id for entry, _ in accepted}
             for identity in sorted({it for id_, it in erased.items() if id_ not in newly}):
                 self._write_folds(identity)
-                self._catalogue.follow_identity(identity)
 
     def _counted(self, entry: CheckedEntry) -> int:
         """Return the last seq at which Entries of this kind count in this Feed; 0 for none."""
@@ -205,7 +206,6 @@ class Folding(ProjectionReads):
             self._write_device(row)
         self._write_erasures(identity)
         self._write_folds(identity)
-        self._catalogue.follow_identity(identity)
 
     def _write_device(self, row: FeedRow) -> None:
         values = self._standings.device_values(row)
@@ -226,9 +226,12 @@ class Folding(ProjectionReads):
         self._erase([EntryId(target) for target in sorted(now)])
 
     def _write_folds(self, identity: IdentityId) -> None:
+        before = self._catalogue.judged_by_identity(identity)
         for projection in PROJECTIONS:
             if projection is not ERASURES:
                 self._replace(projection, identity, self._folded(projection, identity))
+        self._catalogue.follow_identity(identity)
+        self._catalogue.follow_judged(before | self._catalogue.judged_by_identity(identity))
 
     def _replace(self, projection: Projection, identity: IdentityId, rows: Rows) -> None:
         table = projection.table

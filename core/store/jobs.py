@@ -30,6 +30,7 @@ from hanse.core.limits import (
     JOBS_FINISHED_MAX,
     JOBS_OPEN_MAX,
 )
+from hanse.core.store.catalogue_plan import aside
 from hanse.core.store.certification_tables import job_checks, jobs
 
 if TYPE_CHECKING:
@@ -128,9 +129,10 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """One job: ``done`` of ``total`` steps of ``stage``; ``request`` and ``result`` are its owner's.
+    """One job, ``done`` of ``total`` steps of ``stage``.
 
-    ``error_code`` is the code of the error it failed with, ``error_values`` the sentence's.
+    ``request`` and ``result`` are its owner's.  ``error_code`` is the code of the error it failed
+    with, ``error_values`` are the sentence's.
     """
 
     job: int
@@ -174,9 +176,7 @@ JOBS_OF_ARTIFACT: Final = (
     .limit(bindparam("limit"))
 )
 JOBS_UNDER_WAY: Final = select(jobs).where(jobs.c.state.in_(_UNDER_WAY)).limit(JOBS_OPEN_MAX)
-OPEN_JOBS: Final = (
-    select(func.count()).select_from(jobs).where(jobs.c.state.in_(_UNFINISHED))
-)
+OPEN_JOBS: Final = select(func.count()).select_from(jobs).where(jobs.c.state.in_(_UNFINISHED))
 FINISHED_CHECKS: Final = (
     select(job_checks.c.check_id, job_checks.c.raw)
     .where(job_checks.c.job == bindparam("job"))
@@ -188,7 +188,7 @@ CHECKS_KEPT: Final = (
 )
 OLDEST_KEPT: Final = (
     select(jobs.c.job)
-    .where(jobs.c.state.in_(_FINISHED))
+    .where(jobs.c.job > 0, aside(jobs.c.state).in_(_FINISHED))
     .order_by(jobs.c.job.desc())
     .limit(1)
     .offset(bindparam("most"))
@@ -279,7 +279,7 @@ class JobRepository:
         Raises ``JobUnknown``, ``JobNotThere``, ``JobTooLarge`` or ``TooManyJobs``.
         """
         held = self._held(job)
-        if held.state is not JobState.RUNNING:
+        if held.state.value not in _UNDER_WAY:
             raise JobNotThere(job=job, state=held.state.value, wanted=JobState.RUNNING.value)
         _check_size("check", raw, JOB_CHECK_SIZE_BYTES_MAX)
         which = (job_checks.c.job == job) & (job_checks.c.check_id == check_id)
@@ -316,9 +316,7 @@ class JobRepository:
         self._connection.execute(delete(job_checks).where(job_checks.c.job == job))
         return row
 
-    def failed(
-        self, job: int, code: str, values: Mapping[str, object], now_ms: int
-    ) -> JobRow:
+    def failed(self, job: int, code: str, values: Mapping[str, object], now_ms: int) -> JobRow:
         """Note the error a job failed with, by its code and values."""
         return self._move(
             job,

@@ -36,11 +36,9 @@ from hanse.core.store.tables import (
 Progress = Callable[[int], None]
 
 _ROWS_PER_PAGE: Final = 1000
-_FOLD_VERSIONS: Final = {table.name: version for table, version in OF_STANDINGS.items()} | {
-    projection.name: projection.version for projection in PROJECTIONS
+assert {table.name for table in TABLES} == {table.name for table in OF_STANDINGS} | {
+    projection.name for projection in PROJECTIONS
 }
-assert set(_FOLD_VERSIONS) == {table.name for table in TABLES}
-_VERSIONS: Final = {**_FOLD_VERSIONS, catalogue.name: CATALOGUE_VERSION}
 
 
 class Projector(Folding):
@@ -49,7 +47,7 @@ class Projector(Folding):
     def is_outdated(self) -> bool:
         """Say whether this program folds differently from the one that wrote the tables."""
         held = self._connection.execute(select(projections.c.name, projections.c.version))
-        return {row.name: row.version for row in held} != _VERSIONS
+        return {row.name: row.version for row in held} != _versions()
 
     def rebuild(self, progress: Progress | None = None) -> int:
         """Make everything again from the Entries; return how many were folded.
@@ -78,7 +76,7 @@ class Projector(Folding):
             insert(projections),
             [
                 {"name": name, "version": version, "n": newest}
-                for name, version in sorted(_VERSIONS.items())
+                for name, version in sorted(_versions().items())
             ],
         )
         return count
@@ -177,6 +175,15 @@ class Projector(Folding):
             select(table).where(table.c.identity == identity).order_by(*table.primary_key.columns)
         )
         return [tuple(row) for row in rows]
+
+
+def _versions() -> dict[str, int]:
+    """Return how this program folds; asked for when needed, since it may read files."""
+    return {
+        **{table.name: version for table, version in OF_STANDINGS.items()},
+        **{projection.name: projection.version for projection in PROJECTIONS},
+        catalogue.name: CATALOGUE_VERSION,
+    }
 
 
 def _as_rows(table: Table, values: Iterable[Values]) -> list[tuple[object, ...]]:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Final, Self
 
 from hanse.core.store.catalogue_search import CatalogueSearch
 from hanse.core.store.cataloguing import CatalogueKeeper
+from hanse.core.store.certificates import CertificateRepository
 from hanse.core.store.drafts import DraftRepository
 from hanse.core.store.feeds import FeedRepository
 from hanse.core.store.forks import ForkRepository
+from hanse.core.store.jobs import JobRepository
 from hanse.core.store.listings import ListingRepository
 from hanse.core.store.memory import Memory
 from hanse.core.store.meta import MetaRepository
@@ -29,6 +31,7 @@ from hanse.core.store.rehash import RehashFault, RehashSlice, rehash
 from hanse.core.store.search import Fts5Index
 from hanse.core.store.searches import SavedSearchRepository
 from hanse.core.store.secrets import SecretRepository
+from hanse.core.store.trials import TrialRepository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,8 +53,11 @@ class Repositories:
     search: CatalogueSearch
     projections: Projector
     listings: ListingRepository
+    certificates: CertificateRepository
     drafts: DraftRepository
     objects: ObjectRepository
+    jobs: JobRepository
+    trials: TrialRepository
     saved_searches: SavedSearchRepository
     secrets: SecretRepository
     meta: MetaRepository
@@ -67,8 +73,11 @@ class Repositories:
         self.search = CatalogueSearch(connection)
         self.projections = Projector(connection, self.feeds, memory, self.catalogue)
         self.listings = ListingRepository(connection)
+        self.certificates = CertificateRepository(connection)
         self.drafts = DraftRepository(connection)
         self.objects = ObjectRepository(connection)
+        self.jobs = JobRepository(connection)
+        self.trials = TrialRepository(connection)
         self.saved_searches = SavedSearchRepository(connection)
         self.secrets = SecretRepository(connection)
         self.meta = MetaRepository(connection)

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from hanse.core.attest.envelope import sign_envelope
+from hanse.core.attest.statement import encode_statement
+from hanse.core.attest.verifying import cert_body
 from hanse.core.crypto.signing import PREFIX_ENTRY, PREFIX_ROTATE, Signer
 from hanse.core.ledger.codec import encode
 from hanse.core.ledger.entry import (
@@ -25,15 +28,19 @@ from hanse.core.ledger.entry import (
 from hanse.core.ledger.identities import ROLE_FULL, rotate_message, sign_delegation
 from hanse.core.ledger.kinds import (
     Body,
+    Cert1,
+    CertRevoke1,
     Device1,
     Erase1,
     Follow1,
+    HumanReview1,
     Identity1,
     Listing1,
     Price1,
     Profile1,
     Release1,
     Renew1,
+    ReviewPoint,
     Revoke1,
     Rotate1,
     encode_body,
@@ -43,6 +50,7 @@ from hanse.core.ledger.tree import Peaks
 from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
 from hanse.core.model.licence import RIGHTS, Terms, tier_map
 from hanse.core.model.money import Money
+from tests.fakes.certified import statement
 from tests.fakes.chance import SeededChance
 
 if TYPE_CHECKING:
@@ -207,6 +215,12 @@ class Writer:
                 return self.price(EntryId(self._chance.bytes(32)))
             case "renew/1":
                 return self.renewal([EntryId(self._chance.bytes(32))])
+            case "cert/1":
+                return self.certificate(self._chance.bytes(32))
+            case "cert-revoke/1":
+                return self.cert_revocation(EntryId(self._chance.bytes(32)))
+            case "human-review/1":
+                return self.human_review(EntryId(self._chance.bytes(32)), self._chance.bytes(32))
             case _:
                 return encode({"salt": salt, "text": "of a kind nobody here knows"})
 
@@ -285,6 +299,40 @@ class Writer:
     def follow(self, identity: IdentityId, weight: int = 1) -> Follow1:
         """Make a follow of somebody."""
         return Follow1(salt=self._chance.bytes(16), identity=identity, weight=weight)
+
+    def certificate(self, artifact: bytes, **values: object) -> Cert1:
+        """Make a Certificate of ``artifact`` that holds."""
+        made = statement(artifact, nonce=self._chance.bytes(16), **values)
+        envelope = sign_envelope(encode_statement(made), self.signer)
+        return cert_body(envelope, made, self._chance.bytes(16))
+
+    def certify(self, artifact: bytes, **values: object) -> CheckedEntry:
+        """Write a Certificate of ``artifact``."""
+        return self.append("cert/1", self.certificate(artifact, **values))
+
+    def cert_revocation(
+        self, cert: EntryId, reason: str = "mistake", text: str = "a slip"
+    ) -> CertRevoke1:
+        """Make a revocation of a Certificate."""
+        return CertRevoke1(salt=self._chance.bytes(16), cert=cert, reason=reason, text=text)
+
+    def human_review(
+        self, release: EntryId, artifact: bytes, verdict: str = "approve", **values: object
+    ) -> HumanReview1:
+        """Make a human review of a Release."""
+        made = HumanReview1(
+            salt=self._chance.bytes(16),
+            release=release,
+            artifact=artifact,
+            points=tuple(ReviewPoint("yes", "") for _ in range(8)),
+            verdict=verdict,
+            notes="",
+            conflict="none",
+            paid_by=None,
+            tried=(),
+            supersedes=None,
+        )
+        return msgspec.structs.replace(made, **values)
 
     def publish(
         self, title: str = "A model", *, minor: int = 2500, **values: object

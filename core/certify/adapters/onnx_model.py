@@ -56,7 +56,7 @@ _SUGGESTIONS: Final = {
     "task": "task",
 }
 _QUANTISING: Final = re.compile(r"Quantize|^QLinear|Integer|NBits|^Q[A-Z]|Bnb4")
-_OUT_OF_MEMORY: Final = ("bad_alloc", "bad allocation", "Failed to allocate memory")
+OUT_OF_MEMORY: Final = ("bad_alloc", "bad allocation", "Failed to allocate memory")
 
 
 def versions() -> dict[str, str]:
@@ -118,7 +118,7 @@ def _check(path: Path, stage: Path) -> None:
     except MemoryError:
         raise
     except Exception as error:  # whatever its C++ raises means: not valid
-        raise Unfit("checker", _said(error, stage), "") from error
+        raise Unfit("checker", runtime_words(error, stage), "") from error
 
 
 def _load(path: Path, stage: Path) -> None:
@@ -133,12 +133,12 @@ def _load(path: Path, stage: Path) -> None:
     except MemoryError:
         raise
     except Exception as error:
-        if any(words in str(error) for words in _OUT_OF_MEMORY):
+        if any(words in str(error) for words in OUT_OF_MEMORY):
             raise MemoryError from error
-        raise Unfit("runtime", _said(error, stage), "") from error
+        raise Unfit("runtime", runtime_words(error, stage), "") from error
 
 
-def _said(error: Exception, stage: Path) -> str:
+def runtime_words(error: Exception, stage: Path) -> str:
     """Cut what a C++ library says to its sentence: no paths, no addresses, one line."""
     said = str(error).replace(f"{stage}/", "").replace(str(stage), "")
     said = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", said)

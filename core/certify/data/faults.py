@@ -70,6 +70,22 @@ class UnknownColumn(Refused):
     fields = ("column", "known")
 
 
+class ColumnsMissing(Refused):
+    """The model names the columns of an input, and the data lack some of them."""
+
+    code = "dataset.columns_missing"
+    text = "{tensor} needs columns {missing}; there are {found}"
+    fields = ("tensor", "missing", "found")
+
+
+class UnknownInput(Refused):
+    """The mapping names an input that the model does not have."""
+
+    code = "dataset.unknown_input"
+    text = "the model has no input {tensor}; it has {known}"
+    fields = ("tensor", "known")
+
+
 class MappingNeeded(Refused):
     """An input, or the truth, cannot be found by name: the person must map it.
 

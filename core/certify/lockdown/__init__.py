@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hanse.core.certify.lockdown import outer
 from hanse.core.certify.lockdown.plan import Lock, LockPlan, NoLayer
+from hanse.core.limits import WORKER_OPEN_FILES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,9 +67,10 @@ def lock_this_process(plan: LockPlan) -> Lock:
     To be called once, in the child, after all imports and before the first model byte.
     """
     if sys.platform == "linux":
-        return linux.lock(plan, seccomp.program(plan.profile))
+        program, word = seccomp.program(plan.profile), seccomp.word(plan.profile)
+        return linux.lock(plan, program, word, WORKER_OPEN_FILES_MAX)
     if sys.platform == "darwin":
-        return macos.lock(plan)
+        return macos.lock(plan, WORKER_OPEN_FILES_MAX)
     if sys.platform == "win32":
         return windows.lock(plan)
     raise NoLayer("system", f"no lock for {sys.platform}")
@@ -86,13 +88,15 @@ def outer_command(
 
 def offered() -> Offer:
     """Say what this system can put on; starts no model and locks nothing."""
+    found: tuple[tuple[str, str], ...]
     if sys.platform == "linux":
-        missing = (*linux.missing(), *seccomp.missing(), *outer.missing())
-        layers = (*outer.layers(), *linux.layers_offered())
-    elif sys.platform == "darwin":
-        missing, layers = macos.missing(), macos.LAYERS
-    elif sys.platform == "win32":
-        missing, layers = windows.missing(), windows.LAYERS
-    else:
-        missing, layers = (("system", f"no lock for {sys.platform}"),), ()
-    return Offer(sys.platform, _grade(missing), layers, missing)
+        found = (*linux.missing(), *seccomp.missing())
+        word = () if any(layer == "seccomp" for layer, _ in found) else (seccomp.NAME,)
+        layers = (*outer.layers(), *linux.layers_offered(), *word)
+        return Offer(sys.platform, "none" if found else "full", layers, found + outer.missing())
+    if sys.platform == "darwin":
+        found = macos.missing()
+        return Offer(sys.platform, "none" if found else "full", macos.LAYERS, found)
+    if sys.platform == "win32":
+        return Offer(sys.platform, "limits", windows.LAYERS, ())
+    return Offer(sys.platform, "none", (), (("system", f"no lock for {sys.platform}"),))

@@ -2,7 +2,6 @@
 
 from hanse.core.ledger.kinds.certification import Cert1, CertRevoke1, HumanReview1, ReviewPoint
 from hanse.core.ledger.kinds.fields import (
-    Blob,
     Body,
     InnerBody,
     PrivateBody,
@@ -47,6 +46,8 @@ from hanse.core.ledger.kinds.private import (
     Receipt1,
     Ruling1,
     Seeds1,
+    Trial1,
+    Warranty1,
     add_inner_kind,
     parse_inner_body,
 )
@@ -59,6 +60,7 @@ from hanse.core.ledger.kinds.rules import (
     kind_of,
     parse_body,
 )
+from hanse.core.model.blob import Blob
 
 __all__ = [
     "INNER_KINDS",
@@ -105,7 +107,9 @@ __all__ = [
     "SaleFact",
     "Seal",
     "Seeds1",
+    "Trial1",
     "UnknownKind",
+    "Warranty1",
     "Witness1",
     "add_inner_kind",
     "encode_body",

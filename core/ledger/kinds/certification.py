@@ -9,8 +9,9 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 
 from hanse.core.errors import BadShape
-from hanse.core.ledger.kinds.fields import Blob, Hash, Id, PublicBody
+from hanse.core.ledger.kinds.fields import Hash, Id, PublicBody
 from hanse.core.limits import EVIDENCE_SIZE_BYTES_MAX
+from hanse.core.model.blob import Blob
 
 
 class Cert1(PublicBody, frozen=True, kw_only=True):

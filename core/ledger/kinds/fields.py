@@ -21,7 +21,6 @@ from msgspec import inspect
 from hanse.core.errors import BadShape, NotCanonical
 from hanse.core.ledger.codec import INT_MAX, decode, is_text
 from hanse.core.limits import (
-    BLOB_SIZE_BYTES_MAX,
     MONEY_AMOUNT_MAX,
     OPEN_MAP_KEY_CHARACTERS_MAX,
     OPEN_MAP_TEXT_CHARACTERS_MAX,
@@ -91,17 +90,6 @@ class InnerBody(Body, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(...)"
-
-
-class Blob(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A file too long for a Body, named by its hash; with ``key`` it is private."""
-
-    sha256: Hash
-    size: Annotated[int, msgspec.Meta(ge=1, le=BLOB_SIZE_BYTES_MAX)]
-    key: Key | None
-
-    def __repr__(self) -> str:
-        return f"Blob({self.sha256.hex()}, {self.size}, {'private' if self.key else 'public'})"
 
 
 class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,14 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, Self
 
 import msgspec
 
 from hanse.core.errors import BadShape, RejectedEntry
 from hanse.core.ledger.codec import decode, encode
 from hanse.core.ledger.kinds.fields import (
-    Blob,
     Body,
     Count,
     Hash,
@@ -34,7 +33,17 @@ from hanse.core.limits import (
     ENVELOPE_SLOTS_MAX,
     PRIVATE_PADDING_BYTES,
     PRIVATE_PLAINTEXT_SIZE_BYTES_MAX,
+    PROOF_ANSWERS_MAX,
     SEEDS_PER_BODY_MAX,
+    TRIAL_RUNTIME_CHARACTERS_MAX,
+)
+from hanse.core.model.blob import Blob
+from hanse.core.model.trial import (
+    TrialClose,
+    TrialGrant,
+    TrialRefusal,
+    TrialRequest,
+    TrialStep,
 )
 
 _BOX_OVERHEAD_BYTES: Final = 40  # nonce and authenticator
@@ -123,6 +132,75 @@ class Seeds1(InnerBody, frozen=True, kw_only=True):
             raise BadShape("epochs are not sorted and unique - at `$.seeds`")
 
 
+class Trial1(InnerBody, frozen=True, kw_only=True):
+    """One step of a Trial before purchase: exactly one field is not null."""
+
+    MULTILINE: ClassVar[frozenset[str]] = frozenset({"refuse"})
+
+    request: TrialRequest | None
+    grant: TrialGrant | None
+    refuse: TrialRefusal | None
+    close: TrialClose | None
+
+    @classmethod
+    def of(cls, step: TrialStep) -> Self:
+        """Make the Body that holds ``step``."""
+        return cls(
+            request=step if isinstance(step, TrialRequest) else None,
+            grant=step if isinstance(step, TrialGrant) else None,
+            refuse=step if isinstance(step, TrialRefusal) else None,
+            close=step if isinstance(step, TrialClose) else None,
+        )
+
+    @property
+    def step(self) -> TrialStep:
+        """Return the one step that stands in it."""
+        found = self.request or self.grant or self.refuse or self.close
+        assert found is not None
+        return found
+
+    def check(self) -> None:
+        """Refuse more or less than one step, and a step whose fields do not fit."""
+        steps = (self.request, self.grant, self.refuse, self.close)
+        if sum(step is not None for step in steps) != 1:
+            raise BadShape("not exactly one step - at `$`")
+        for name, fault in (
+            ("request", self.request and self.request.fault()),
+            ("grant", self.grant and self.grant.fault()),
+        ):
+            if fault:
+                raise BadShape(f"{fault} - at `$.{name}`")
+
+
+class Warranty1(InnerBody, frozen=True, kw_only=True):
+    """The Proof of a failed Replay: what was answered in the Trial, and what came after delivery.
+
+    ``answers`` are the ids of failing answers; the signed queries and answers stand in
+    ``inputs``, the outputs of the delivered model in ``outputs``, in the same order.
+    """
+
+    order: Id | None
+    grant: Id
+    seal_key: Key
+    answers: Annotated[tuple[Hash, ...], msgspec.Meta(min_length=1, max_length=PROOF_ANSWERS_MAX)]
+    inputs: Blob
+    outputs: Blob
+    n: Number
+    failing: Number
+    isolation: Annotated[str, msgspec.Meta(max_length=TRIAL_RUNTIME_CHARACTERS_MAX)]
+    runtime: Annotated[str, msgspec.Meta(max_length=TRIAL_RUNTIME_CHARACTERS_MAX)]
+    artifact: Hash
+
+    SETS: ClassVar[frozenset[str]] = frozenset({"answers"})
+
+    def check(self) -> None:
+        """Refuse figures that are no mismatch, and Blobs that everybody could read."""
+        if not self.failing <= self.n or len(self.answers) > self.failing:
+            raise BadShape(f"{self.failing} failing of {self.n} - at `$.failing`")
+        if self.inputs.key is None or self.outputs.key is None:
+            raise BadShape("blobs of a trial are private - at `$.inputs`")
+
+
 @dataclass(frozen=True, slots=True)
 class InnerRule:
     """What an inner kind holds, and the kinds of Header it may stand under."""
@@ -135,6 +213,8 @@ class InnerRule:
 _INNER_KINDS: Final[dict[str, InnerRule]] = {
     "message/1": InnerRule("message/1", Message1, frozenset({"private/1"})),
     "seeds/1": InnerRule("seeds/1", Seeds1, frozenset({"private/1"})),
+    "trial/1": InnerRule("trial/1", Trial1, frozenset({"private/1"})),
+    "warranty/1": InnerRule("warranty/1", Warranty1, frozenset({"private/1"})),
 }
 INNER_KINDS: Final[Mapping[str, InnerRule]] = MappingProxyType(_INNER_KINDS)
 

@@ -7,6 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from hanse.core.store.projections.certification import (
+    Certificates,
+    CertRevocations,
+    HumanReviews,
+    Judged,
+    judged_by,
+)
 from hanse.core.store.projections.fold import (
     FoldItem,
     Key,
@@ -31,9 +38,11 @@ __all__ = [
     "NO_RELEASE",
     "PROJECTIONS",
     "FoldItem",
+    "Judged",
     "Key",
     "Projection",
     "Values",
+    "judged_by",
     "listings_named",
     "read_hashes",
     "read_list",
@@ -49,6 +58,9 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     Prices(),
     Renewals(),
     Follows(),
+    Certificates(),
+    CertRevocations(),
+    HumanReviews(),
 )
 
 assert len({projection.name for projection in PROJECTIONS}) == len(PROJECTIONS)

@@ -82,9 +82,13 @@ class Projection(Protocol):
     """One table, the kinds it is made of, and how."""
 
     name: str
-    version: int
     kinds: frozenset[str]
     table: Table
+
+    @property
+    def version(self) -> int:
+        """Return another number where Entries are folded differently."""
+        ...
 
     def keys(self, item: FoldItem) -> Iterable[Key]:
         """Return the primary keys of the rows that ``item`` belongs to."""

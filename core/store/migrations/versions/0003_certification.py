@@ -18,6 +18,7 @@ _CATALOGUE_INDEXES = {
     "ix_catalogue_state": ["state", "n"],
     "ix_catalogue_valid": ["valid_until_ms", "n"],
 }
+_ADDED = ("cert_failed", "contradicted", "reproduced", "differ", "objections")
 
 
 def upgrade() -> None:
@@ -150,14 +151,11 @@ def _widen_catalogue() -> None:
         sa.Column("trial_editions", sa.Integer, nullable=False),
         sqlite_autoincrement=True,
     )
-    before = [
-        column["name"] for column in sa.inspect(op.get_bind()).get_columns("catalogue_before")
-    ]
-    names = ", ".join(before)
-    op.execute(
-        f"INSERT INTO catalogue ({names}, cert_failed, contradicted, reproduced, differ, objections)"
-        f" SELECT {names}, 0, 0, 0, 0, 0 FROM catalogue_before"
-    )
+    names = [column["name"] for column in sa.inspect(op.get_bind()).get_columns("catalogue_before")]
+    held = sa.table("catalogue_before", *(sa.column(name) for name in names))
+    wider = sa.table("catalogue", *(sa.column(name) for name in (*names, *_ADDED)))
+    nothing = [sa.literal_column("0", sa.Integer) for _ in _ADDED]
+    op.execute(sa.insert(wider).from_select([*names, *_ADDED], sa.select(*held.columns, *nothing)))
     # The highest number ever given is remembered, so that none is given twice.
     op.execute("DELETE FROM sqlite_sequence WHERE name = 'catalogue'")
     op.execute("UPDATE sqlite_sequence SET name = 'catalogue' WHERE name = 'catalogue_before'")
@@ -222,10 +220,16 @@ def _create_trials() -> None:
         sa.Column("keys_erased_ms", sa.Integer),
         sa.Column("answers", sa.Integer, nullable=False),
         sa.Column("answers_bytes", sa.Integer, nullable=False),
+        sa.Column("input_bytes", sa.Integer, nullable=False),
         sa.Column("created_ms", sa.Integer, nullable=False),
         sa.Column("updated_ms", sa.Integer, nullable=False),
+        sa.Column("replayed", sa.Text),
+        sa.Column("buyer", sa.LargeBinary, nullable=False),
+        sa.Column("seller", sa.LargeBinary),
+        sa.Column("grant_id", sa.LargeBinary),
         sa.Column("request", sa.LargeBinary, nullable=False),
         sa.Column("grant", sa.LargeBinary),
+        sa.Column("refusal", sa.LargeBinary),
         sa.Column("close", sa.LargeBinary),
         sa.Column("data", sa.LargeBinary, nullable=False),
     )
@@ -240,11 +244,14 @@ def _create_trials() -> None:
         sa.Column("role", sa.Text, primary_key=True),
         sa.Column("i", sa.Integer, primary_key=True),
         sa.Column("input_hash", sa.LargeBinary, nullable=False),
+        sa.Column("input_bytes", sa.Integer, nullable=False),
         sa.Column("listing", sa.LargeBinary, nullable=False),
         sa.Column("time_ms", sa.Integer, nullable=False),
         sa.Column("counts", sa.Boolean(create_constraint=False), nullable=False),
         sa.Column("query", sa.LargeBinary, nullable=False),
+        sa.Column("query_sig", sa.LargeBinary, nullable=False),
         sa.Column("answer", sa.LargeBinary, nullable=False),
+        sa.Column("answer_sig", sa.LargeBinary, nullable=False),
         sa.ForeignKeyConstraint(
             ["trial", "role"], ["trials.trial", "trials.role"], ondelete="CASCADE"
         ),

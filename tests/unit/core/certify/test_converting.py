@@ -20,8 +20,9 @@ from hanse.core.artifacts.conversion import bounds
 from hanse.core.artifacts.converters import answering
 from hanse.core.certify import client as client_module
 from hanse.core.certify import foreign as foreign_module
-from hanse.core.certify import foreign_main
+from hanse.core.certify import foreign_main, lockdown
 from hanse.core.certify.client import ConvertRequestTooLong, WorkerClient
+from hanse.core.certify.foreign import ForeignConverter
 from hanse.core.certify.frames import MadeFiles
 from hanse.core.certify.made import checked_made
 from hanse.core.model.artifact import Parity
@@ -176,7 +177,6 @@ def test_an_interpreter_without_hanse_converts(convert, bare_python):
     assert (refused.value.reason, refused.value.detail) == ("code", "double_it (Lambda)")
 
 
-BOUNDS = (str(4 * 2**30), "50", "12345")
 PROBE = """
 import resource
 
@@ -202,8 +202,11 @@ def test_of_hanse_there_is_only_the_folder_of_the_converters_and_the_bounds_come
     package = "hanse.core.artifacts.converters"
     names = ["hanse.core.errors", "hanse.core.artifacts.quota", "hanse.app", f"{package}.parity"]
     names += [f"{package}.probe", f"{package}.answering", "msgspec"]
+    limits = WorkerLimits(4 * 2**30, cpu_seconds=50, wall_seconds=50.0, write_bytes=12345)
+    plan = ForeignConverter(Path(sys.executable), Stage(tmp_path, folder), limits)._plan()
+    locks = Path(lockdown.__file__).parent
     done = subprocess.run(
-        [sys.executable, "-I", foreign_main.__file__, *BOUNDS, folder, "probe"],
+        [sys.executable, "-I", foreign_main.__file__, plan, locks, folder, "probe"],
         input=json.dumps({"source": "s", "target": "t", "options": {"names": names}}),
         capture_output=True,
         text=True,

@@ -333,6 +333,9 @@ def test_a_fold_is_commutative_and_idempotent(projection, author):
         "price/1": lambda feed: feed.price(target),
         "renew/1": lambda feed: feed.renewal([target]),
         "follow/1": lambda feed: feed.follow(author.identity),
+        "cert/1": lambda feed: feed.certificate(target),
+        "cert-revoke/1": lambda feed: feed.cert_revocation(target, text=feed.key.hex()),
+        "human-review/1": lambda feed: feed.human_review(target, target, notes=feed.key.hex()),
     }
     for feed in (laptop, phone):
         for kind, body in bodies.items():

@@ -1,0 +1,521 @@
+"""Certification on one's own machine: jobs, what they come to, and signing it.
+
+* A job is kept before it begins, each finished check when it is finished, and the result
+  before anybody sees it: killing the program loses at most the check that ran.
+* What was measured is kept unsigned until a person signs it; figures on private data are left
+  out of what is signed.
+* A failing result is signed as loudly as a passing one.
+* A Certificate that reproduces another one runs its golden vectors and says what came of it.
+
+Checks are ``hanse.core.certify``'s, the statement ``hanse.core.attest``'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from hanse.core.attest.envelope import sign_envelope
+from hanse.core.attest.statement import encode_statement, subjects_of
+from hanse.core.attest.suites import SuiteNotHere, bundled
+from hanse.core.attest.verifying import cert_body
+from hanse.core.certify.certifying import certify
+from hanse.core.certify.checks.suite_run import Job, Settings
+from hanse.core.certify.golden import read_golden
+from hanse.core.certify.hardware import probe_hardware
+from hanse.core.certify.inspecting import inspect_files
+from hanse.core.engine.certify_data import (
+    listings_own,
+    read_evaluation,
+    read_kept_mapping,
+    wanted_of,
+)
+from hanse.core.engine.certify_target import (
+    CertifyRequest,
+    Named,
+    staged_model,
+    target_of,
+)
+from hanse.core.engine.signing import PlannedEntry, Preview, show, sign
+from hanse.core.engine.tested import Tested, encode_tested, public_part, read_tested
+from hanse.core.errors import HanseError, Refused, RejectedEntry, WrongUse
+from hanse.core.ledger.codec import decode, encode
+from hanse.core.model.certificate import CheckResult, Reproduces, Statement, Subject
+from hanse.core.model.control import Cancelled
+from hanse.core.model.ids import EntryId
+from hanse.core.store.jobs import (
+    KIND_CERTIFY,
+    PRIORITY_BACKGROUND,
+    PRIORITY_NOW,
+    JobState,
+    JobUnknown,
+    NewJob,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hanse.core.certify.certifying import Found
+    from hanse.core.certify.checks.quality import Evaluation
+    from hanse.core.certify.golden import GoldenVectors
+    from hanse.core.engine.certify_target import Target
+    from hanse.core.engine.content import Content
+    from hanse.core.engine.context import Context
+    from hanse.core.ledger.kinds import Body
+    from hanse.core.model.artifact import ModelFacts
+    from hanse.core.model.control import Control
+    from hanse.core.model.running import ModelRunner
+    from hanse.core.model.suite import Suite
+    from hanse.core.store.jobs import JobRow
+    from hanse.core.store.unit_of_work import Repositories
+
+_NONCE_SIZE_BYTES: Final = 16
+_JOBS_LOOKED_AT: Final = 200
+_THREADS_MOST: Final = 64
+
+
+class NotTested(Refused):
+    """A job has no result that could be signed."""
+
+    code = "certify.no_result"
+    text = "job {job} is {state} and has no result"
+    fields = ("job", "state")
+
+
+class NothingToReproduce(WrongUse):
+    """The Certificate that is to be reproduced is not held here."""
+
+    code = "certify.unknown_certificate"
+    text = "no certificate {certificate} is held here"
+    fields = ("certificate",)
+
+
+class OtherArtifact(WrongUse):
+    """A Certificate that is to be reproduced is of another Artifact."""
+
+    code = "certify.other_artifact"
+    text = "the certificate is of artifact {expected}, not of {found}"
+    fields = ("expected", "found")
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job with what it was asked, and what it came to."""
+
+    row: JobRow
+    request: CertifyRequest
+    tested: Tested | None
+
+
+@dataclass(frozen=True, slots=True)
+class ToSign:
+    """Exactly what will be signed, and what was left out of it because it is private."""
+
+    preview: Preview
+    statement: Statement
+    private_rows: int
+
+
+class Certifying:
+    """Jobs of this machine, and Certificates of this Account."""
+
+    def __init__(
+        self, context: Context, content: Content, runner: ModelRunner, app: str = ""
+    ) -> None:
+        """Bind the Account, its files, and what starts Workers; ``app`` is our version."""
+        self._context = context
+        self._content = content
+        self._runner = runner
+        self._app = app
+
+    # --- jobs --------------------------------------------------------------------------------
+
+    def queue(self, request: CertifyRequest, *, now: bool, again: bool = True) -> JobView:
+        """Keep a job; the same thing that is not finished is not queued twice."""
+        suite_of(request.suite)
+        raw = encode(request)
+        new = NewJob(
+            kind=KIND_CERTIFY,
+            key=f"{KIND_CERTIFY}:{sha256(raw).hexdigest()}",
+            request=raw,
+            artifact=request.artifact,
+            priority=PRIORITY_NOW if now else PRIORITY_BACKGROUND,
+        )
+        with self._context.store.unit_of_work() as uow:
+            row = uow.jobs.queue(new, self._context.clock.now_ms(), again=again)
+            uow.jobs.sweep()
+            uow.commit()
+        return _view(row)
+
+    def jobs(self, before: int | None = None) -> tuple[JobView, ...]:
+        """Return jobs, the newest first; ``before`` is the number of the last one shown."""
+        with self._context.store.reads() as reads:
+            return tuple(_view(row) for row in reads.jobs.page(before))
+
+    def job(self, job: int) -> JobView:
+        """Return one job, or raise ``JobUnknown``."""
+        with self._context.store.reads() as reads:
+            row = reads.jobs.get(job)
+        if row is None:
+            raise JobUnknown(job=job)
+        return _view(row)
+
+    def next_job(self) -> JobView | None:
+        """Return the job that is due next."""
+        with self._context.store.reads() as reads:
+            row = reads.jobs.next_queued()
+        return None if row is None else _view(row)
+
+    def recover(self) -> int:
+        """Queue again what was under way when the program ended; return how many."""
+        with self._context.store.unit_of_work() as uow:
+            now_ms = self._context.clock.now_ms()
+            uow.jobs.interrupted_on_start(now_ms)
+            found = [
+                row
+                for row in uow.jobs.page(limit=_JOBS_LOOKED_AT)
+                if row.state is JobState.INTERRUPTED
+            ]
+            for row in found:
+                uow.jobs.requeue(row.job, now_ms)
+            uow.commit()
+        return len(found)
+
+    def pause(self, job: int, *, is_paused: bool) -> JobView:
+        """Let a job that is not finished wait, or go on."""
+        with self._context.store.unit_of_work() as uow:
+            uow.jobs.set_paused(job, self._context.clock.now_ms(), is_paused=is_paused)
+            uow.commit()
+        return self.job(job)
+
+    def cancel(self, job: int) -> JobView:
+        """Give up a job that waits; one that runs is cancelled by its ``Control``."""
+        with self._context.store.unit_of_work() as uow:
+            uow.jobs.cancelled(job, self._context.clock.now_ms())
+            uow.commit()
+        return self.job(job)
+
+    def run(
+        self, job: int, control: Control, *, is_interrupted: Callable[[], bool] = lambda: False
+    ) -> JobView:
+        """Run a job to its end; every check is kept when it is finished.
+
+        A cancelled job is over; with ``is_interrupted`` it goes on later.  Whatever error
+        ends it is noted with the job and raised.
+        """
+        clock = self._context.clock
+        with self._context.store.unit_of_work() as uow:
+            row = uow.jobs.get(job)
+            if row is None:
+                raise JobUnknown(job=job)
+            if row.state is JobState.INTERRUPTED:
+                uow.jobs.requeue(job, clock.now_ms())
+            row = uow.jobs.start(job, clock.now_ms())
+            done = {
+                name: decode(raw, CheckResult)
+                for name, raw in uow.jobs.finished_checks(job).items()
+            }
+            uow.commit()
+        try:
+            tested = self._run(job, decode(row.request, CertifyRequest), done, control)
+        except Cancelled:
+            with self._context.store.unit_of_work() as uow:
+                end = uow.jobs.interrupted if is_interrupted() else uow.jobs.cancelled
+                end(job, clock.now_ms())
+                uow.commit()
+            raise
+        except HanseError as error:
+            with self._context.store.unit_of_work() as uow:
+                uow.jobs.failed(job, error.code, error.values, clock.now_ms())
+                uow.commit()
+            raise
+        except BaseException:
+            with self._context.store.unit_of_work() as uow:
+                uow.jobs.interrupted(job, clock.now_ms())
+                uow.commit()
+            raise
+        with self._context.store.unit_of_work() as uow:
+            row = uow.jobs.done(job, encode_tested(tested), clock.now_ms())
+            uow.commit()
+        return _view(row)
+
+    def tested(self, artifact: bytes) -> JobView | None:
+        """Return the newest result for an Artifact, under the newest version of a suite."""
+        with self._context.store.reads() as reads:
+            for row in reads.jobs.of_artifact(artifact):
+                if row.state is JobState.DONE and row.result is not None:
+                    return _view(row)
+        return None
+
+    def _run(
+        self,
+        job: int,
+        request: CertifyRequest,
+        done: dict[str, CheckResult],
+        control: Control,
+    ) -> Tested:
+        suite = suite_of(request.suite)
+        release = None if request.release is None else EntryId(request.release)
+        with self._context.store.reads() as reads:
+            target = target_of(
+                reads, self._content, self._context.identity, Named(request.artifact, release)
+            )
+            reference = self._reference(reads, request)
+        machine = probe_hardware()
+        with self._content.work() as scratch:
+            work = self._staged(request, target, reference, scratch, control)
+            self._note_running(job, len(suite.data.checks))
+            found = certify(
+                work,
+                suite,
+                self._runner,
+                self._settings(request, machine.cores),
+                control,
+                clock=self._context.clock,
+                machine=machine,
+                done=done,
+                keep=lambda one: self._keep(job, one),
+                level_most=request.level_most,
+            )
+        if found.golden is not None:
+            self._content.small.put(found.golden)
+        return _tested(found, request)
+
+    def _staged(
+        self,
+        request: CertifyRequest,
+        target: Target,
+        reference: GoldenVectors | None,
+        scratch: Path,
+        control: Control,
+    ) -> Job:
+        source = staged_model(target, scratch)
+        samples = None
+        if target.card is not None and target.card.recipe.samples is not None:
+            samples = self._golden(target.card.recipe.samples)
+        evaluations: tuple[Evaluation, ...] = ()
+        if source is not None and request.level_most > 2:
+            facts = self._facts(target, source.file, scratch, control)
+            if facts is not None:
+                evaluations = self._evaluations(request, target, facts, scratch, control)
+        return Job(
+            manifest=target.manifest,
+            source=source,
+            files=target.files,
+            scratch=scratch,
+            card=target.card,
+            samples=samples,
+            evaluations=evaluations,
+            reference=reference,
+        )
+
+    def _facts(
+        self, target: Target, file: str, scratch: Path, control: Control
+    ) -> ModelFacts | None:
+        """Read what the model says of itself; a file that breaks a rule is the suite's to tell."""
+        try:
+            found = inspect_files(self._runner, target.files, scratch, control).facts
+        except Refused:
+            return None
+        return next((one for one in found if one.file == file), None)
+
+    def _evaluations(
+        self,
+        request: CertifyRequest,
+        target: Target,
+        facts: ModelFacts,
+        scratch: Path,
+        control: Control,
+    ) -> tuple[Evaluation, ...]:
+        wanted = wanted_of(facts, target.card, target.task)
+        found: list[Evaluation] = []
+        stated = None if target.card is None else target.card.stated_evaluation
+        raw = None if stated is None else self._content.small.get(stated.sha256)
+        if raw is not None and target.card is not None:
+            found.append(listings_own(raw, target.card, wanted, self._runner, scratch, control))
+        if request.data:
+            found.append(
+                read_evaluation(
+                    Path(request.data),
+                    wanted,
+                    read_kept_mapping(request.mapping),
+                    self._runner,
+                    scratch,
+                    control,
+                    metrics=request.metrics,
+                    is_public=request.is_public,
+                )
+            )
+        return tuple(found)
+
+    def _reference(self, held: Repositories, request: CertifyRequest) -> GoldenVectors | None:
+        """Return the golden vectors of the Certificate that is reproduced, if they are here."""
+        if request.reproduces is None:
+            return None
+        row = held.certificates.get(EntryId(request.reproduces))
+        if row is None:
+            raise NothingToReproduce(certificate=request.reproduces)
+        if row.artifact != request.artifact:
+            raise OtherArtifact(expected=row.artifact, found=request.artifact)
+        return None if row.golden is None else self._golden(row.golden)
+
+    def _golden(self, digest: bytes) -> GoldenVectors | None:
+        raw = self._content.small.get(digest)
+        if raw is None:
+            return None
+        try:
+            return read_golden(raw)
+        except RejectedEntry:
+            return None  # somebody signed the hash of something else
+
+    def _settings(self, request: CertifyRequest, cores: int) -> Settings:
+        allowed = min(request.cores or cores, cores)
+        return Settings(
+            threads=min(allowed, _THREADS_MOST),
+            cores=request.cores,
+            nice=request.nice,
+            app=self._app,
+        )
+
+    def _note_running(self, job: int, total: int) -> None:
+        with self._context.store.unit_of_work() as uow:
+            uow.jobs.running(job, total, self._context.clock.now_ms())
+            uow.commit()
+
+    def _keep(self, job: int, result: CheckResult) -> None:
+        with self._context.store.unit_of_work() as uow:
+            uow.jobs.keep_check(job, result.id, encode(result))
+            row = uow.jobs.get(job)
+            assert row is not None
+            uow.jobs.progress(job, result.id, row.done + 1, row.total, self._context.clock.now_ms())
+            uow.commit()
+
+    # --- signing -----------------------------------------------------------------------------
+
+    def preview(self, job: int) -> ToSign:
+        """Show exactly what signing the result of a job comes to."""
+        context = self._context
+        context.may_sign()
+        view = self.job(job)
+        if view.tested is None:
+            raise NotTested(job=job, state=view.row.state.value)
+        request = view.request
+        release = None if request.release is None else EntryId(request.release)
+        with context.store.reads() as reads:
+            target = target_of(
+                reads, self._content, context.identity, Named(request.artifact, release)
+            )
+            before = reads.certificates.newest_by(context.identity, request.artifact)
+        supersedes = None if before is None or before.revocation is not None else before.cert
+        planned = plan_certificate(
+            context, target, view.tested, lambda _: target.release, supersedes
+        )
+        shown = show(context, [planned.entry])
+        rows = view.tested.measured.quality
+        left_out = sum(not row.is_public for row in rows)
+        return ToSign(shown, planned.statement(shown.salts[0], ()), left_out)
+
+    def sign(self, to_sign: ToSign) -> EntryId:
+        """Sign what was shown; the Certificate is on disk when this returns."""
+        with self._context.store.unit_of_work() as uow:
+            (made,) = sign(self._context, uow, to_sign.preview)
+            uow.commit()
+        return made.entry_id
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCertificate:
+    """The Entry of a Certificate to come, and its Statement for a salt."""
+
+    entry: PlannedEntry
+    statement: Callable[[bytes, Sequence[EntryId]], Statement]
+
+
+def plan_certificate(
+    context: Context,
+    target: Target,
+    tested: Tested,
+    release_of: Callable[[Sequence[EntryId]], EntryId | None],
+    supersedes: EntryId | None = None,
+) -> PlannedCertificate:
+    """Plan the Entry that states what was measured, all but what is private.
+
+    ``release_of`` names the Release, which may come to be in the same transaction.
+    """
+    suite = bundled().by_sha256(tested.measured.suite_sha256)
+    assert suite is not None, "only a bundled suite is run"
+    measured = public_part(tested.measured, suite)
+
+    def statement(salt: bytes, ids: Sequence[EntryId]) -> Statement:
+        return Statement(
+            subjects=subjects_of(
+                target.artifact,
+                [Subject(file.path, file.sha256) for file in target.manifest.files],
+            ),
+            artifact=target.artifact,
+            files=len(target.manifest.files),
+            size=target.manifest.size,
+            made_from=target.made_from,
+            role=target.role,
+            release=release_of(ids),
+            grant=None,
+            supersedes=supersedes,
+            measured=measured,
+            parity=target.parity,
+            reproduces=tested.reproduces,
+            # Drawn from the salt, so that what was shown is signed again to the last bit.
+            nonce=sha256(b"nonce" + salt).digest()[:_NONCE_SIZE_BYTES],
+        )
+
+    def make(salt: bytes, ids: Sequence[EntryId]) -> Body:
+        said = statement(salt, ids)
+        signer = context.may_sign().device_signer
+        return cert_body(sign_envelope(encode_statement(said), signer), said, salt)
+
+    def refs(ids: Sequence[EntryId]) -> Sequence[bytes]:
+        release = release_of(ids)
+        named = (
+            release,
+            supersedes,
+            None if tested.reproduces is None else tested.reproduces.entry,
+        )
+        return tuple(one for one in named if one is not None)
+
+    return PlannedCertificate(PlannedEntry(make, refs), statement)
+
+
+def suite_of(name: str) -> Suite:
+    """Return the suite ``core`` (its newest version) or ``core/1.0.0``; raise ``SuiteNotHere``."""
+    suites = bundled()
+    found = suites.named(name) if "/" in name else None
+    if found is not None:
+        return found
+    if "/" in name:
+        raise SuiteNotHere(name=name, known=tuple(one.name for one in suites.suites))
+    return suites.newest(name)
+
+
+def _view(row: JobRow) -> JobView:
+    return JobView(
+        row=row,
+        request=decode(row.request, CertifyRequest),
+        tested=None if row.result is None else read_tested(row.result),
+    )
+
+
+def _tested(found: Found, request: CertifyRequest) -> Tested:
+    golden = found.measured.golden
+    reproduces = None
+    if request.reproduces is not None:
+        compared = found.compared
+        reproduces = Reproduces(
+            entry=EntryId(request.reproduces),
+            verdict="not_comparable" if compared is None else compared.verdict,
+            reason="vectors_missing" if compared is None else compared.reason,
+            max_abs_nano=0 if compared is None else compared.max_abs_nano,
+            compared=0 if compared is None else compared.compared,
+            failing=0 if compared is None else compared.failing,
+        )
+    return Tested(found.measured, None if golden is None else golden.sha256, reproduces)
