@@ -21,7 +21,7 @@ from hanse.core.attest.reproduction import reproduction_verdict
 from hanse.core.attest.statement import MANIFEST_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hanse.core.model.certificate import (
         CheckResult,
@@ -64,10 +64,11 @@ def allowed_level(
 ) -> int:
     """Return the highest Level, 0 to 3, that these results allow under ``suite``."""
     level = 0
+    by_plan = _by_plan(suite, checks)
     for candidate in (1, 2, 3):
         if candidate > 1 and isolation.grade == "none":
             break
-        if not _all_hold(suite, checks, candidate):
+        if not _all_hold(suite, by_plan, candidate):
             break
         if candidate == 3 and not _has_quality(checks, quality):
             break
@@ -75,13 +76,28 @@ def allowed_level(
     return level
 
 
-def _all_hold(suite: Suite, checks: Sequence[CheckResult], level: int) -> bool:
+def _by_plan(suite: Suite, checks: Sequence[CheckResult]) -> dict[str, list[CheckResult]]:
+    """Return the results of each check of the suite; those that are not of it are left out.
+
+    ``quality.accuracy`` is a result of ``quality.*``.
+    """
+    found: dict[str, list[CheckResult]] = {one.id: [] for one in suite.data.checks}
+    for one in checks:
+        rows = found.get(one.id)
+        if rows is None:
+            rows = found.get(one.id.partition(".")[0] + ".*")
+        if rows is not None:
+            rows.append(one)
+    return found
+
+
+def _all_hold(suite: Suite, by_plan: Mapping[str, Sequence[CheckResult]], level: int) -> bool:
     """Say whether every check of the suite at ``level`` was done and stands."""
     has_passed = False
     for planned in suite.data.checks:
         if planned.level != level:
             continue
-        found = [one for one in checks if suite.check(one.id) is planned]
+        found = by_plan[planned.id]
         if not found:
             return False
         for one in found:
@@ -138,13 +154,16 @@ def _check_subjects(statement: Statement) -> None:
 
 def _check_checks(checks: Sequence[CheckResult], suite: Suite | None) -> None:
     seen: set[str] = set()
+    of_suite = None
+    if suite is not None:
+        of_suite = {one.id for rows in _by_plan(suite, checks).values() for one in rows}
     for n, one in enumerate(checks):
         if one.id in seen:
             raise _odd(f"checks[{n}].id", "once", "twice")
         seen.add(one.id)
         if one.result == "skip" and not one.reason:
             raise _odd(f"checks[{n}].reason", "a_value", "nothing")
-        if suite is not None and suite.check(one.id) is None:
+        if of_suite is not None and one.id not in of_suite:
             raise _odd(f"checks[{n}].id", "check_of_suite", one.id)
 
 

@@ -13,7 +13,6 @@ Whether the parts of a Statement fit each other is ``attest.levels``'s, who sign
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -66,8 +65,6 @@ MANIFEST_NAME: Final = "manifest"
 
 _DECIMALS: Final = {CENTI_DIGITS: "decimal_2", MICRO_DIGITS: "decimal_6", NANO_DIGITS: "decimal_9"}
 
-# Control characters can stand in JSON as escapes only; a quote and a backslash are text.
-_CONTROL_ESCAPE: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\[bfnrtu]")
 # What a JSON text without fractions holds.
 Json = None | bool | int | str | Sequence["Json"] | Mapping[str, "Json"]
 
@@ -301,7 +298,8 @@ def read_statement(raw: bytes) -> Statement:
     if _ENCODER.encode(part) != raw:
         strict_json(raw, "payload")
         raise BadStatement("json", "payload", "canonical", "another_form")
-    if not is_text(raw.decode(), multiline=False) or _CONTROL_ESCAPE.search(raw):
+    # A control character can stand in JSON as an escape only, and so behind a backslash.
+    if b"\\" in raw or not is_text(raw.decode(), multiline=False):
         _name_odd_text(strict_json(raw, "payload"), "$")
     return _Reading(part).statement()
 

@@ -90,9 +90,11 @@ class Wall:
 class Asked:
     """A child that answers frames; ``kill`` may be called from any thread, the rest from one."""
 
-    def __init__(self, child: Child) -> None:
-        """Read the answers of ``child``, which was not greeted yet."""
+    def __init__(self, child: Child, on_end: Callable[[], None] | None = None) -> None:
+        """Read the answers of ``child``, which was not greeted yet; call ``on_end`` once."""
+        child.count_from_now()
         self._child = child
+        self._on_end = on_end
         self._number = 0
         self._killed = False
         self._usage: Usage | None = None
@@ -254,6 +256,9 @@ class Asked:
         ending = self._child.end(seconds)
         self._usage = ending.usage
         self._reader.join(_END_SECONDS)
+        on_end, self._on_end = self._on_end, None
+        if on_end is not None:
+            on_end()
         return ending
 
     def _read(self) -> None:

@@ -126,8 +126,12 @@ def certify(
     machine: Machine,
     done: Mapping[str, CheckResult] | None = None,
     keep: Callable[[CheckResult], None] = lambda _: None,
+    level_most: int = 3,
 ) -> Found:
     """Run the suite and return what it came to.
+
+    Checks above ``level_most`` are left out: what is published is seen to run at once, and
+    measured later.
 
     ``done`` holds the results of an interrupted run; ``keep`` is called with each new result.
     Raise ``NoSandbox`` when the lock does not hold, ``Cancelled``, or ``EnvironmentFault``.
@@ -135,7 +139,7 @@ def certify(
     run = SuiteRun(job, suite, runner, settings, control, clock, machine)
     started_ms = clock.now_ms()
     try:
-        course = _Course(run, done or {}, keep)
+        course = _Course(run, done or {}, keep, level_most)
         results = course.go()
     finally:
         run.end_shared()
@@ -168,8 +172,10 @@ class _Course:
         run: SuiteRun,
         done: Mapping[str, CheckResult],
         keep: Callable[[CheckResult], None],
+        level_most: int,
     ) -> None:
         self._run = run
+        self._level_most = level_most
         self._done = done
         self._keep = keep
         self._results: list[CheckResult] = []
@@ -207,6 +213,8 @@ class _Course:
     def _result_of(self, check: SuiteCheck) -> CheckResult | tuple[CheckResult, ...]:
         if self._blocked and (check.level > 1 or self._blocked == _INTEGRITY):
             return skipped(_shown(check.id), "earlier_failed", check=self._blocked)
+        if check.level > self._level_most:
+            return skipped(_shown(check.id), "not_asked", level=self._level_most)
         try:
             self._run.begin(check)
             if check.id != _INTEGRITY and (reason := self._reason(check)):

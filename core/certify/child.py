@@ -198,6 +198,15 @@ class Child:
         if sys.platform == "win32":
             self._job.bound(memory_bytes, cpu_seconds, is_background=nice > 0)
 
+    def count_from_now(self) -> None:
+        """Let the time it takes begin now; one that waited for a job took none of it."""
+        self._started = time.monotonic()
+
+    @property
+    def is_alive(self) -> bool:
+        """Say whether it runs."""
+        return not self._has_ended()
+
     @property
     def stdout(self) -> io.BufferedReader:
         """The pipe the child answers on; ``read`` gives all that was asked for, or the end."""

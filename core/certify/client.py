@@ -20,7 +20,7 @@ from hanse.core.certify.worker_process import WorkerProcess
 from hanse.core.model.running import WorkerFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from hanse.core.model.running import Profile, Stage, Worker, WorkerLimits
@@ -49,9 +49,22 @@ class WorkerClient:
         """
         if python is not None:
             return ForeignConverter(python, stage, limits)
-        command, outer = self._outer(stage.folder, stage.scratch)
-        child = _child(command, stage.scratch, outer)
-        return WorkerProcess(child, stage, limits, profile, outer)
+        return self.start_on(None, stage, limits, profile)
+
+    def start_on(
+        self,
+        child: Child | None,
+        stage: Stage,
+        limits: WorkerLimits,
+        profile: Profile,
+        on_end: Callable[[], None] | None = None,
+    ) -> Worker:
+        """Start a Worker on a child that waits, or on a new one; ``on_end`` is called once."""
+        outer: tuple[str, ...] = ()
+        if child is None:
+            command, outer = self._outer(stage.folder, stage.scratch)
+            child = _child(command, stage.scratch, outer)
+        return WorkerProcess(child, stage, limits, profile, outer, on_end)
 
     def start_waiting(self) -> Child | None:
         """Start a child that waits to be greeted; None where the outer layer forbids it.

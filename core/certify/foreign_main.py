@@ -103,7 +103,7 @@ def main() -> None:
         convert = importlib.import_module(_CONVERTERS + "." + converter).convert
         if not is_late:
             import_packages(folder)
-            if sys.platform == "linux" and len(os.listdir("/proc/self/task")) > 1:
+            if sys.platform == "linux" and len(list(os.scandir("/proc/self/task"))) > 1:
                 start_over()
         locked = lock(plan, asked)
     except plan_module.NoLayer as error:

@@ -264,7 +264,7 @@ class EndedInFrame(Exception):
 
 
 def encode_request(request: Request) -> bytearray:
-    """Write a frame for the Worker, or raise ``BadFrame`` when it is longer than its kind may be."""
+    """Write a frame for the Worker, or raise ``BadFrame`` when it is too long for its kind."""
     if isinstance(request, _WITH_TENSORS):
         room = sum(
             memoryview(one.data).nbytes for one in request.inputs.values() if one.dtype != "string"
@@ -303,7 +303,7 @@ def read_answer(stream: BinaryIO, most: Callable[[], int] = _small) -> Answer | 
 
 
 def _encode(frame: Request | Answer, most: int, room: int = 0) -> bytearray:
-    """Write into one buffer; with ``room`` for what it carries it is never moved, so it can be wiped."""
+    """Write into one buffer, which is never moved when ``room`` is what the frame carries."""
     raw = bytearray(room + _AROUND_BYTES)
     _ENCODER.encode_into(frame, raw, LENGTH_BYTES)
     size = len(raw) - LENGTH_BYTES

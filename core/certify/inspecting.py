@@ -42,13 +42,39 @@ class Inspection:
 
 def inspect_limits(size_bytes: int, threads: int = 1) -> WorkerLimits:
     """Return how much a Worker may take that reads ``size_bytes``, and writes nothing."""
-    wanted = max(2 * _GIB, _GIB + 4 * size_bytes + _THREAD_BYTES * threads)
     seconds = _SECONDS + size_bytes // _BYTES_A_SECOND
     return WorkerLimits(
-        memory_bytes=min(psutil.virtual_memory().total * 3 // 4, wanted),
+        memory_bytes=_memory_bytes(size_bytes, threads),
         cpu_seconds=seconds,
         wall_seconds=float(seconds),
     )
+
+
+def run_limits(
+    size_bytes: int,
+    threads: int,
+    cpu_seconds: int,
+    wall_seconds: float,
+    nice: int = 10,
+    cores: int = 0,
+) -> WorkerLimits:
+    """Return how much a Worker may take that runs a model of ``size_bytes`` by ``threads``.
+
+    ``cpu_seconds`` is for all it does, ``wall_seconds`` for each thing it is asked; it writes
+    nothing.
+    """
+    return WorkerLimits(
+        memory_bytes=_memory_bytes(size_bytes, threads),
+        cpu_seconds=cpu_seconds,
+        wall_seconds=wall_seconds,
+        nice=nice,
+        cores=cores,
+    )
+
+
+def _memory_bytes(size_bytes: int, threads: int) -> int:
+    wanted = max(2 * _GIB, _GIB + 4 * size_bytes + _THREAD_BYTES * threads)
+    return min(psutil.virtual_memory().total * 3 // 4, wanted)
 
 
 def inspect_files(

@@ -19,22 +19,23 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from hanse.core.certify.compare import NANO, agree_outputs, tolerance_of
+from hanse.core.certify.compare import NANO, tolerance_of
 from hanse.core.certify.trial_outputs import (
+    AnswerTooLarge,
+    agree_kept,
     follows,
-    kept_like,
     kept_of,
     project,
     read_arrays,
     read_kept,
     shown_fits,
-    write_arrays,
     write_kept,
 )
 from hanse.core.errors import RejectedEntry
 from hanse.core.limits import (
     FACT_NAME_CHARACTERS_MAX,
     PROOF_ANSWERS_MAX,
+    TRIAL_OUTPUTS_MAX,
     TRIAL_RUNTIME_CHARACTERS_MAX,
 )
 from hanse.core.model.arrays import dtype_name
@@ -52,11 +53,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hanse.core.certify.compare import Tolerance
+    from hanse.core.certify.trial_outputs import Kept
     from hanse.core.model.arrays import Array
     from hanse.core.model.artifact import ModelFacts
     from hanse.core.model.control import Control
     from hanse.core.model.running import Loaded, Worker
-    from hanse.core.model.trial import Exchange, FailureWord, Granted, SignedQuery
+    from hanse.core.model.trial import Exchange, Granted, SignedQuery
 
 FIRST: Final = 64  # answers replayed before a Release is handed over, the rest behind
 _TAG: Final = bytes(16)  # stands in ``sealed`` until it is sealed
@@ -187,50 +189,29 @@ def _replay_one(
         if error.kind != "refused":
             raise
         return ReplayFailure(answer.i, "run"), 0
-    output = write_arrays(ran.outputs)
-    found = compare_answer(
-        granted, exchange, seal_key, ran.outputs, session.facts, session.declared
-    )
-    if found.reason is None:
-        return None, found.max_abs_nano
-    return ReplayFailure(answer.i, found.reason, found.tensor, found.max_abs_nano, output), 0
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """How outputs compare with the sealed ones of an answer; ``reason`` is None if they agree."""
-
-    reason: FailureWord | None
-    tensor: str
-    max_abs_nano: int
-
-
-def compare_answer(
-    granted: Granted,
-    exchange: Exchange,
-    seal_key: bytes,
-    outputs: Mapping[str, Array],
-    facts: ModelFacts | None,
-    declared: Tolerance | None = None,
-) -> Compared:
-    """Compare ``outputs`` with what an answer sealed, whose seal opens and fits what it shows."""
-    answer, query = exchange.answer.answer, exchange.query
+    if len(ran.outputs) > TRIAL_OUTPUTS_MAX:  # more than any answer can have
+        return ReplayFailure(answer.i, "differs"), 0
     raw, terms = open_output(answer, seal_key), granted.grant.answers
     assert raw is not None
     assert terms is not None
-    kept = read_kept(raw)
-    if not kept_like(kept, outputs, query.digest):
-        return Compared("differs", "", 0)
-    got = {name: one.values for name, one in kept_of(outputs, query.digest).items()}
-    ref = {name: one.values for name, one in kept.items()}
-    found = agree_outputs(ref, got, facts, declared)
+    ref, got = read_kept(raw), kept_of(ran.outputs, query.digest)
+    found = agree_kept(ref, got, session.facts, session.declared)
     if not found.agrees:
-        return Compared("differs", found.tensor[:FACT_NAME_CHARACTERS_MAX], found.max_abs_nano)
-    if any(one.is_sample for one in kept.values()):
-        allowed = _allowed_gaps(outputs, facts)
-        if name := shown_fits(answer.shown, outputs, terms.shown, allowed):
-            return Compared("shown", name, found.max_abs_nano)
-    return Compared(None, "", found.max_abs_nano)
+        tensor = found.tensor[:FACT_NAME_CHARACTERS_MAX]
+        return ReplayFailure(answer.i, "differs", tensor, found.max_abs_nano, _as_evidence(got)), 0
+    if any(one.is_sample for one in ref.values()):
+        allowed = _allowed_gaps(ran.outputs, session.facts)
+        if name := shown_fits(answer.shown, ran.outputs, terms.shown, allowed):
+            return ReplayFailure(answer.i, "shown", name, output=_as_evidence(got)), 0
+    return None, found.max_abs_nano
+
+
+def _as_evidence(got: Mapping[str, Kept]) -> bytes:
+    """Write what the delivered model gave as a Proof shows it; nothing where it is too large."""
+    try:
+        return write_kept(got)
+    except AnswerTooLarge:
+        return b""
 
 
 def failure_without_run(

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 import numpy as np
 
+from hanse.core.certify.compare import Agreement, agree_outputs
 from hanse.core.certify.golden import ArrayRow, array_of_row, row_of_array
 from hanse.core.errors import BadShape, Refused
 from hanse.core.ledger.codec import decode, encode
@@ -43,7 +44,9 @@ from hanse.core.model.artifact import Name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from hanse.core.certify.compare import Tolerance
     from hanse.core.model.arrays import Array
+    from hanse.core.model.artifact import ModelFacts
     from hanse.core.model.card import Shown
 
 _SCORES: Final = frozenset({"int8", "uint8", "int16", "uint16"})  # of quantised models
@@ -116,12 +119,22 @@ def kept_of(outputs: Mapping[str, Array], query: bytes) -> dict[str, Kept]:
     }
 
 
-def kept_like(kept: Mapping[str, Kept], outputs: Mapping[str, Array], query: bytes) -> bool:
-    """Say whether ``kept`` has the form the rule gives outputs of these types and shapes."""
-    wanted = kept_of(outputs, query)
-    return kept.keys() == wanted.keys() and all(
-        (one.shape, one.is_sample) == (wanted[name].shape, wanted[name].is_sample)
-        for name, one in kept.items()
+def agree_kept(
+    ref: Mapping[str, Kept],
+    got: Mapping[str, Kept],
+    facts: ModelFacts | None = None,
+    declared: Tolerance | None = None,
+) -> Agreement:
+    """Compare what was kept of two runs of one query, within the tolerance of each type."""
+    for name in sorted(ref.keys() & got.keys()):
+        here, there = ref[name], got[name]
+        if (here.shape, here.is_sample) != (there.shape, there.is_sample):
+            return Agreement("shape", 0, is_bitwise=False, tensor=name)
+    return agree_outputs(
+        {name: one.values for name, one in ref.items()},
+        {name: one.values for name, one in got.items()},
+        facts,
+        declared,
     )
 
 

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from hanse.core.certify.replay import compare_answer, failure_without_run, replay_each
-from hanse.core.certify.trial_outputs import read_arrays
+from hanse.core.certify.replay import failure_without_run, replay_each
+from hanse.core.certify.trial_outputs import agree_kept, read_kept
 from hanse.core.errors import RejectedEntry, VerificationFailed
 from hanse.core.ledger.codec import decode, encode
 from hanse.core.ledger.kinds import Warranty1
@@ -30,7 +30,7 @@ from hanse.core.limits import BLOB_SIZE_BYTES_MAX, PROOF_ANSWERS_MAX
 from hanse.core.model.trial import Exchange
 from hanse.core.trade.trial_messages import read_answer, read_query
 from hanse.core.trade.trial_rules import BadTranscript, check_answer, check_asked, query_order
-from hanse.core.trade.trial_sealing import seal_commitment
+from hanse.core.trade.trial_sealing import open_output, seal_commitment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,13 +48,16 @@ _Signature = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
 
 
 class BadWarranty(VerificationFailed):
-    """A Proof of a failed Replay does not hold; ``where`` and ``reason`` name the first fault."""
+    """A Proof of a failed Replay does not hold; both values are stable words."""
 
     code = "trial.bad_warranty"
+    text = "proof of a failed replay does not hold, {part}: {reason}"
+    fields = ("part", "reason")
 
-    def __init__(self, where: str, reason: str) -> None:
-        """Name the part and, by a stable word, what is wrong with it."""
-        super().__init__(where=where, reason=reason)
+    def __init__(self, part: str, reason: str) -> None:
+        """Name the part and what is wrong with it."""
+        super().__init__(part=part, reason=reason)
+        self.part = part
         self.reason = reason
 
 
@@ -135,10 +138,7 @@ def make_proof(
     outputs: list[bytes | None] = []
     answers: list[bytes] = []
     room_in, room_out = _ROOM_BYTES, _ROOM_BYTES
-    for failure in sorted(result.failures, key=lambda one: one.i):
-        needs_output = failure.reason == "differs" or bool(failure.output)
-        if len(rows) == PROOF_ANSWERS_MAX or (needs_output and not failure.output):
-            continue
+    for failure in sorted(result.failures, key=lambda one: one.i)[:PROOF_ANSWERS_MAX]:
         exchange = by_number[failure.i]
         query, answer = exchange.query, exchange.answer
         room_in -= len(query.raw) + len(answer.raw) + 256
@@ -182,7 +182,7 @@ def verify_proof(
     if not proof.artifact == granted.grant.artifact == release_artifact:
         raise BadWarranty("artifact", "other_artifact")
     if seal_commitment(proof.seal_key) != terms.seal_commit:
-        raise BadWarranty("seal key", "other_key")
+        raise BadWarranty("seal_key", "other_key")
     order = query_order(granted)
     if proof.n > len(order) or proof.failing * 100 <= proof.n:
         raise BadWarranty("figures", "no_mismatch")
@@ -214,9 +214,9 @@ def rerun_proof(
 def _read_blobs(
     proof: Warranty1, inputs: bytes, outputs: bytes
 ) -> tuple[tuple[Exchange, ...], tuple[bytes | None, ...]]:
-    for where, raw in (("inputs", inputs), ("outputs", outputs)):
+    for part, raw in (("inputs", inputs), ("outputs", outputs)):
         if len(raw) > BLOB_SIZE_BYTES_MAX:
-            raise BadWarranty(where, "too_large")
+            raise BadWarranty(part, "too_large")
     try:
         rows = decode(inputs, _Rows)
         exchanges = tuple(
@@ -259,7 +259,7 @@ def _check_exchanges(
             check_asked(granted, exchange.query, commit, order, answer.i)
             check_answer(granted, exchange.query, exchange.answer, prev)
         except BadTranscript as error:
-            raise BadWarranty(f"answer {answer.i}", error.reason) from error
+            raise BadWarranty("answer", error.reason) from error
         previous = exchange
 
 
@@ -276,12 +276,16 @@ def _finding(
         return Finding(answer.i, failure.reason, is_proven=True)
     if output is None:
         return Finding(answer.i, "run", is_proven=False)
-    where = f"answer {answer.i}"
+    raw = open_output(answer, seal_key)
+    assert raw is not None
+    ref = read_kept(raw)
     try:
-        outputs = read_arrays(output)
+        got = read_kept(output)
     except RejectedEntry as error:
-        raise BadWarranty(where, error.reason) from error
-    found = compare_answer(granted, exchange, seal_key, outputs, facts)
-    if found.reason is None:
-        raise BadWarranty(where, "agrees")
-    return Finding(answer.i, found.reason, is_proven=False)
+        raise BadWarranty("outputs", error.reason) from error
+    if not agree_kept(ref, got, facts).agrees:
+        return Finding(answer.i, "differs", is_proven=False)
+    if not any(one.is_sample for one in ref.values()):
+        raise BadWarranty("answer", "agrees")
+    # What was shown of a sampled output can only be compared by running the model.
+    return Finding(answer.i, "shown", is_proven=False)

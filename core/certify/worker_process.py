@@ -86,7 +86,7 @@ class RuntimeMissing(WorkerFailed):
 
     code = "worker.runtime_missing"
     text = "{what} needs the extra {extra}"
-    fields = ("what", "extra")
+    fields = ("what", "extra")  # type: ignore[assignment]  # a kind of failure with other words
 
     def __init__(self, check: str, what: str, extra: str) -> None:
         """Name what was to be read or run, and the extra."""
@@ -106,9 +106,10 @@ class WorkerProcess(Asked):
         limits: WorkerLimits,
         profile: Profile,
         outer: tuple[str, ...] = (),
+        on_end: Callable[[], None] | None = None,
     ) -> None:
         """Greet ``child``; ``outer`` names what was put around it from outside."""
-        super().__init__(child)
+        super().__init__(child, on_end)
         child.bound(limits.memory_bytes, limits.cpu_seconds, limits.nice)
         self._limits = limits
         self._stage = stage

@@ -17,14 +17,12 @@ from hanse.core.artifacts.lanes import read_whole
 from hanse.core.artifacts.manifest import FileEntry, Manifest
 from hanse.core.artifacts.sources import check_unchanged, list_source, open_source
 from hanse.core.artifacts.tree import EMPTY_ROOT, PieceTree
-from hanse.core.attest.cert_file import read_cert_file, verify_cert_file, write_cert_file
+from hanse.core.attest.cert_file import read_cert_file, verify_cert_file
 from hanse.core.attest.levels import LEVEL_WORDS
 from hanse.core.attest.suites import bundled
 from hanse.core.attest.verifying import ModelFiles
 from hanse.core.engine.views import VerifyReport
-from hanse.core.errors import WrongUse
-from hanse.core.ledger.evidence import write_inclusion
-from hanse.core.limits import LEAF_SIZE_BYTES, PIECE_SIZE_BYTES, ROOT_FEED_ENTRIES_MAX
+from hanse.core.limits import LEAF_SIZE_BYTES, PIECE_SIZE_BYTES
 from hanse.core.model.certificate import Subject
 from hanse.core.model.control import Control
 
@@ -34,20 +32,10 @@ if TYPE_CHECKING:
     from hanse.core.artifacts.sources import Source, SourceFile
     from hanse.core.attest.cert_file import CertReport
     from hanse.core.model.certificate import Statement
-    from hanse.core.model.ids import EntryId
-    from hanse.core.store.unit_of_work import Repositories
 
 Sentence = tuple[str, dict[str, object]]
 
 _STAGE: Final = "verify"
-
-
-class NoCertificate(WrongUse):
-    """The Entry is no Certificate, or its Body is not held here."""
-
-    code = "certificate.not_held"
-    text = "no certificate {entry} is held here"
-    fields = ("entry",)
 
 
 def verify_certificate(
@@ -80,32 +68,6 @@ def verify_certificate(
         proved=tuple(proved),
         open_points=tuple(_open_points(report)),
     )
-
-
-def certificate_bytes(reads: Repositories, entry_id: EntryId) -> bytes:
-    """Make the file of a Certificate that is held here, with what is held of its Identity.
-
-    Raise ``NoCertificate`` for an Entry that is none, or whose Body is not here.
-    """
-    stored = reads.feeds.find(entry_id)
-    if stored is None or stored.entry.kind != "cert/1" or stored.entry.body is None:
-        raise NoCertificate(entry=entry_id)
-    entry = stored.entry
-    row = reads.feeds.get(entry.author)
-    delegation = reads.feeds.entry_at(entry.author, 1)
-    if row is None or row.head is None or row.opening is None or delegation is None:
-        raise NoCertificate(entry=entry_id)
-    roots = [
-        one.entry
-        for feed in reads.feeds.of_identity(row.opening.identity)
-        if feed.opening is not None and feed.opening.is_root
-        for one in reads.feeds.entries(feed.author, limit=ROOT_FEED_ENTRIES_MAX)
-    ]
-    inclusion = None
-    later = reads.feeds.entry_at(entry.author, row.head.seq)
-    if later is not None and later.seq > entry.seq:
-        inclusion = write_inclusion(entry, later, reads.feeds.ids(entry.author)[: later.seq - 1])
-    return write_cert_file(entry, delegation, roots, inclusion)
 
 
 def hash_model(path: Path, control: Control) -> ModelFiles:

@@ -131,7 +131,7 @@ class Certificates:
         counted = [row for row in rows if row.revocation is None and row.is_known]
         certificates = [read_certificate(held, row) for row in counted]
         follows = held.projections.follows_of(self._context.identity)
-        weights = {one.identity: one.weight * _WEIGHT_MILLI for one in follows}
+        weights = {one.target: one.weight * _WEIGHT_MILLI for one in follows}
         said = None if card is None else read_held_card(self._content, card)
         figures = [
             row

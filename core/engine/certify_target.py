@@ -200,6 +200,7 @@ def _release(held: Repositories, identity: IdentityId, what: Named) -> ReleaseRo
 
 
 def read_held_card(content: Content, digest: bytes) -> ModelCard | None:
+    """Read a Model card by its hash; ``None`` when it is not held, or is none."""
     raw = content.small.get(digest)
     if raw is None:
         return None

@@ -197,6 +197,13 @@ class Certifying:
             uow.commit()
         return self.job(job)
 
+    def requeue(self, job: int) -> JobView:
+        """Queue a job again that was interrupted; what it has finished stays."""
+        with self._context.store.unit_of_work() as uow:
+            uow.jobs.requeue(job, self._context.clock.now_ms())
+            uow.commit()
+        return self.job(job)
+
     def run(
         self, job: int, control: Control, *, is_interrupted: Callable[[], bool] = lambda: False
     ) -> JobView:
@@ -241,13 +248,24 @@ class Certifying:
             uow.commit()
         return _view(row)
 
-    def tested(self, artifact: bytes) -> JobView | None:
-        """Return the newest result for an Artifact, under the newest version of a suite."""
+    def tested(self, artifact: bytes, suite: str = "core") -> JobView | None:
+        """Return the best result for an Artifact under the newest version of a suite."""
         with self._context.store.reads() as reads:
-            for row in reads.jobs.of_artifact(artifact):
-                if row.state is JobState.DONE and row.result is not None:
-                    return _view(row)
-        return None
+            return self.tested_in(reads, artifact, suite_of(suite).sha256)
+
+    def tested_in(self, held: Repositories, artifact: bytes, suite_sha256: bytes) -> JobView | None:
+        """Return the result for an Artifact that went furthest, of those the newest."""
+        found = [
+            _view(row)
+            for row in held.jobs.of_artifact(artifact)
+            if row.state is JobState.DONE and row.result is not None
+        ]
+        counted = [
+            one
+            for one in found
+            if one.tested is not None and one.tested.measured.suite_sha256 == suite_sha256
+        ]
+        return max(counted, key=lambda one: one.request.level_most, default=None)
 
     def _run(
         self,
@@ -423,6 +441,26 @@ class Certifying:
             (made,) = sign(self._context, uow, to_sign.preview)
             uow.commit()
         return made.entry_id
+
+    def sign_if_better(self, job: int) -> EntryId | None:
+        """Sign a result of an own model that says more than what was signed before.
+
+        What failed is left for a person to sign; a locked Account signs nothing.
+        """
+        context = self._context
+        view = self.job(job)
+        if context.keys is None or view.tested is None or view.tested.measured.outcome == "FAILED":
+            return None
+        with context.store.reads() as reads:
+            before = reads.certificates.newest_by(context.identity, view.request.artifact)
+            own = [
+                use
+                for use in reads.listings.by_artifact(view.request.artifact)
+                if use.identity == context.identity
+            ]
+        if not own or (before is not None and before.level >= view.tested.measured.level):
+            return None
+        return self.sign(self.preview(job))
 
 
 @dataclass(frozen=True, slots=True)

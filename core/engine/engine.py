@@ -15,8 +15,12 @@ from hanse.core.certify.client import WorkerClient
 from hanse.core.engine.accounts import Accounts
 from hanse.core.engine.backups import Backups
 from hanse.core.engine.catalogue import Catalogue
+from hanse.core.engine.certificates import Certificates
+from hanse.core.engine.certifying import Certifying
 from hanse.core.engine.content import Content
 from hanse.core.engine.context import Context
+from hanse.core.engine.gate import Gate
+from hanse.core.engine.human_reviews import HumanReviews
 from hanse.core.engine.ledger import HeldLedger
 from hanse.core.engine.offering import Offering
 from hanse.core.engine.publishing import Publishing
@@ -54,7 +58,12 @@ class Engine:
         self.ledger = HeldLedger(context)
         self.backups = Backups(context)
         self.content = Content(context)
-        self.publishing = Publishing(context, self.content, runner)
+        self.certifying = Certifying(context, self.content, runner)
+        self.certificates = Certificates(context, self.content)
+        self.human_reviews = HumanReviews(context)
+        self.publishing = Publishing(
+            context, self.content, runner, Gate(context, self.content, self.certifying)
+        )
         self.offering = Offering(context, self.content)
         self.catalogue = Catalogue(context, self.content)
         self.storing = Storing(context, self.content)

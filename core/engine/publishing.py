@@ -73,6 +73,7 @@ if TYPE_CHECKING:
 
     from hanse.core.engine.content import Content
     from hanse.core.engine.context import Context
+    from hanse.core.engine.gate import Gate
     from hanse.core.ledger.kinds import Body
     from hanse.core.model.control import Control
     from hanse.core.model.running import ModelRunner
@@ -147,11 +148,12 @@ class PublishedView:
 class Publishing:
     """The seller's side up to "published"."""
 
-    def __init__(self, context: Context, content: Content, runner: ModelRunner) -> None:
-        """Bind the Account, its files, and what starts Workers."""
+    def __init__(self, context: Context, content: Content, runner: ModelRunner, gate: Gate) -> None:
+        """Bind the Account, its files, what starts Workers, and what tests before publishing."""
         self._context = context
         self._content = content
         self._runner = runner
+        self._gate = gate
 
     # --- Drafts ------------------------------------------------------------------------------
 
@@ -303,13 +305,32 @@ class Publishing:
         if draft.artifact is not None and not gives_in_the_clear(draft):
             self._content.seal(draft.artifact, control)
 
+    def test(self, draft_id: bytes, control: Control) -> DraftView:
+        """Run the gate on the model of a Draft, unless that was done; some seconds."""
+        with self._context.store.reads() as reads:
+            row = _row(reads, draft_id)
+        _refuse_published(row)
+        draft, _ = decode_kept(row.data)
+        self._gate.test(draft, control)
+        if self._gate.applies(draft) and row.state is DraftState.PREPARED:
+            with self._context.store.unit_of_work() as uow:
+                uow.drafts.advance(draft_id, DraftState.TESTED, self._context.clock.now_ms())
+                uow.commit()
+        return self.view(draft_id)
+
     def preview(self, draft_id: bytes, control: Control) -> Preview:
-        """Return exactly what will be signed, or raise ``DraftHasProblems`` with all of them."""
+        """Return exactly what will be signed, or raise ``DraftHasProblems`` with all of them.
+
+        The model is tested and sealed before, where that was not done.
+        """
         self.check_may_sell()
         with self._context.store.reads() as reads:
             row = _row(reads, draft_id)
             _refuse_published(row)
             view = self._view(reads, row)
+        if view.errors:
+            raise DraftHasProblems(view.errors)
+        view = self.test(draft_id, control)
         if view.errors:
             raise DraftHasProblems(view.errors)
         self.seal(draft_id, control)
@@ -330,6 +351,8 @@ class Publishing:
             draft, told = decode_kept(row.data)
             assert draft.artifact is not None
             found = self._problems(uow, draft)  # once signed, it would be compared with itself
+            tested = self._gate.tested(uow, draft)
+            level = 0 if tested is None else tested.measured.level
             made = sign(context, uow, preview)
             ids = {entry.kind: entry.entry_id for entry in made}
             listing = draft.listing or ids["listing/1"]
@@ -346,7 +369,7 @@ class Publishing:
             artifact=draft.artifact,
             author=context.device,
             seq=made[-1].seq,
-            level=level_of(draft),
+            level=level,
             warnings=(*still_true(told, draft), *(one for one in found if one.is_warning)),
         )
 
@@ -400,6 +423,11 @@ class Publishing:
         new_price = price_body(draft, bytes(16), listing=draft.listing or bytes(32))
         if old is None or old.price is None or differs(old.price, new_price):
             plan.append(PlannedEntry(make_price, refs_price))
+        place = next(n for n, one in enumerate(plan) if one.make is make_release)
+        with context.store.reads() as reads:
+            certificate = self._gate.plan(reads, draft, card_of(draft), lambda ids: ids[place])
+        if certificate is not None:
+            plan.append(certificate)
         return tuple(plan)
 
     # --- what is held ------------------------------------------------------------------------
@@ -477,10 +505,14 @@ class Publishing:
 
     def _problems(self, held: Repositories, draft: Draft) -> tuple[Problem, ...]:
         context = self._context
-        return problems_of(held, draft, context.identity, context.clock.now_ms())
+        return (
+            *problems_of(held, draft, context.identity, context.clock.now_ms()),
+            *self._gate.problems(held, draft),
+        )
 
     def _view(self, held: Repositories, row: DraftRow) -> DraftView:
         draft, told = decode_kept(row.data)
+        tested = self._gate.tested(held, draft)
         return DraftView(
             draft_id=row.draft,
             state=row.state,
@@ -491,7 +523,7 @@ class Publishing:
                 *still_true(told, draft),
             ),
             completeness=completeness(cleaned(draft, concepts())),
-            level=level_of(draft),
+            level=level_of(draft) if tested is None else tested.measured.level,
             updated_ms=row.updated_ms,
         )
 

@@ -18,7 +18,7 @@ from hanse.core.errors import EnvironmentFault, RejectedEntry, VerificationFaile
 from hanse.core.ledger.codec import decode, encode
 from hanse.core.ledger.disclosure import Disclosure, check_disclosure, disclose
 from hanse.core.ledger.kinds import Trial1
-from hanse.core.limits import CARD_LABELS_MAX
+from hanse.core.limits import CARD_LABELS_MAX, TRIAL_ANSWERS_PER_BUYER_MAX
 from hanse.core.model.card import Digest, Line
 from hanse.core.model.ids import EntryId
 from hanse.core.model.trial import Exchange
@@ -51,7 +51,8 @@ class BuyerNotes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What a buyer keeps beside a Trial of signed answers, and shows nobody.
 
     ``output`` is the output that is judged, ``labels`` its classes; both were fixed before the
-    first answer.  ``left_out`` counts rows that were not committed to.
+    first answer.  ``left_out`` counts rows that were not committed to.  ``right`` has a byte for
+    each answer, 1 where it was the true one.
     """
 
     v: Literal[1] = 1
@@ -61,6 +62,7 @@ class BuyerNotes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     output: str = ""
     labels: Annotated[tuple[str, ...], msgspec.Meta(max_length=CARD_LABELS_MAX)] = ()
     left_out: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
+    right: Annotated[bytes, msgspec.Meta(max_length=TRIAL_ANSWERS_PER_BUYER_MAX)] = b""
     stopped: str = ""
 
 
@@ -92,12 +94,12 @@ def trial_row(held: Repositories, trial: bytes, role: TrialRole) -> TrialRow:
 
 def trial_of(held: Repositories, row: TrialRow, own: IdentityId) -> Trial:
     """Fold the kept steps of a row into the Trial, or raise ``TrialDamaged``."""
-    buyer, seller = (own, row.counterparty) if row.role == BUYER else (row.counterparty, own)
     said = [
-        _said(row, raw, buyer, seller)
+        _said(held, row, raw)
         for raw in (row.request, row.grant, row.refusal, row.close)
         if raw is not None
     ]
+    seller = row.counterparty if row.role == BUYER else own
     used = row.answers if row.way == "answers" else row.runs_used
     trial = fold_trial(said, row.trial, seller, used=used, replayed=row.replayed)
     if trial is None:
@@ -105,22 +107,18 @@ def trial_of(held: Repositories, row: TrialRow, own: IdentityId) -> Trial:
     return trial
 
 
-def _said(row: TrialRow, raw: bytes, buyer: IdentityId, seller: IdentityId) -> SaidStep:
-    """Read one kept step; whose Device it is was checked when it was taken."""
+def _said(held: Repositories, row: TrialRow, raw: bytes) -> SaidStep:
+    """Read one kept step; that its Device spoke for its Identity was checked when it was taken."""
     try:
         entry, opened = check_disclosure(decode(raw, Disclosure))
     except (RejectedEntry, VerificationFailed) as error:
         raise TrialDamaged(trial=row.trial, part="step") from error
-    body = opened.body
-    if not isinstance(body, Trial1):
+    feed = held.feeds.get(entry.author)
+    if feed is None or feed.opening is None or not isinstance(opened.body, Trial1):
         raise TrialDamaged(trial=row.trial, part="step")
-    if entry.author == row.buyer:
-        identity = buyer
-    elif row.seller is None or entry.author == row.seller or body.close is None:
-        identity = seller
-    else:
-        identity = buyer  # another Device of the buyer's closed it
-    return SaidStep(entry.entry_id, entry.author, identity, entry.header.time_ms, body.step)
+    identity = feed.opening.identity
+    time_ms = entry.header.time_ms
+    return SaidStep(entry.entry_id, entry.author, identity, time_ms, opened.body.step)
 
 
 def exchanges_of(held: Repositories, row: TrialRow) -> Iterator[Exchange]:
@@ -129,10 +127,9 @@ def exchanges_of(held: Repositories, row: TrialRow) -> Iterator[Exchange]:
     while page := held.trials.transcript(row.trial, row.role, after, ANSWERS_PER_PAGE):
         for kept in page:
             try:
-                yield Exchange(
-                    read_query(kept.query, kept.query_sig),
-                    read_answer(kept.answer, kept.answer_sig),
-                )
+                query = read_query(kept.query, kept.query_sig)
+                answer = read_answer(kept.answer, kept.answer_sig)
             except RejectedEntry as error:
                 raise TrialDamaged(trial=row.trial, part="answer") from error
+            yield Exchange(query, answer)
         after = page[-1].i

@@ -42,25 +42,25 @@ _REMEMBERED: Final = 64  # plans
 
 
 class BadClaim(WrongUse):
-    """A claim, its margin and the error rates leave nothing to test; all are in millionths."""
+    """A claim, its margin and the error rates leave nothing to test; all as percentages."""
 
     code = "trial.bad_claim"
     text = (
-        "claim {claim_micro}, margin {margin_micro}, errors {alpha_micro} and {beta_micro}: "
-        "0 < margin < claim < 1000000, and both errors together below 1000000"
+        "claim {claim}, margin {margin}, errors {alpha} and {beta}: 0 < margin < claim < 100 %, "
+        "and both errors together below 100 %"
     )
-    fields = ("claim_micro", "margin_micro", "alpha_micro", "beta_micro")
+    fields = ("claim", "margin", "alpha", "beta")
 
 
 class TooManyAnswersNeeded(Refused):
     """So small a margin needs more answers than signed answers allow; a local way has no such end.
 
-    ``needed`` is the fixed test's number, 0 when it is beyond every number looked at.
+    ``needed`` is the fixed test's number, or the limit of what is looked at when it is beyond.
     """
 
     code = "trial.too_many_answers"
-    text = "claim {claim_micro} with margin {margin_micro} needs {needed} answers, budget {budget}"
-    fields = ("claim_micro", "margin_micro", "needed", "budget")
+    text = "claim {claim} with margin {margin} needs {needed} answers, budget {budget}"
+    fields = ("claim", "margin", "needed", "budget")
 
 
 class OtherPlan(VerificationFailed):
@@ -109,6 +109,12 @@ def fixed_test(
     return None
 
 
+def fixed_n(claim_micro: int, margin_micro: int) -> int:
+    """Return how many answers the fixed test needs; one more than is looked at when beyond."""
+    found = fixed_test(claim_micro, margin_micro)
+    return TRIAL_PLANNED_ANSWERS_MAX + 1 if found is None else found.n
+
+
 class _Tail:
     """P(X <= cut) and P(X = cut) of a binomial, as integers over ``scale`` = MICRO ** n."""
 
@@ -155,9 +161,9 @@ def plan(
     fixed = fixed_test(claim_micro, margin_micro, alpha_micro, beta_micro)
     if fixed is None or 2 * fixed.n > 3 * most:
         raise TooManyAnswersNeeded(
-            claim_micro=claim_micro,
-            margin_micro=margin_micro,
-            needed=0 if fixed is None else fixed.n,
+            claim=percent(claim_micro),
+            margin=percent(margin_micro),
+            needed=TRIAL_PLANNED_ANSWERS_MAX if fixed is None else fixed.n,
             budget=most,
         )
     missed_micro = claim_micro - margin_micro
@@ -326,8 +332,15 @@ def _check_claim(claim_micro: int, margin_micro: int, alpha_micro: int, beta_mic
     is_claim = 0 < margin_micro < claim_micro < MICRO
     if not is_claim or min(alpha_micro, beta_micro) < 1 or alpha_micro + beta_micro >= MICRO:
         raise BadClaim(
-            claim_micro=claim_micro,
-            margin_micro=margin_micro,
-            alpha_micro=alpha_micro,
-            beta_micro=beta_micro,
+            claim=percent(claim_micro),
+            margin=percent(margin_micro),
+            alpha=percent(alpha_micro),
+            beta=percent(beta_micro),
         )
+
+
+def percent(micro: int) -> str:
+    """Write a share as people do: ``90 %``, ``97.5 %``."""
+    whole, rest = divmod(abs(micro), MICRO // 100)
+    figure = f"{whole}.{rest:04}".rstrip("0").rstrip(".")
+    return f"{'-' if micro < 0 else ''}{figure} %"

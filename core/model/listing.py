@@ -56,7 +56,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     ``price`` is in major units as typed; ``valid_until`` ``None`` takes the default.
     ``listing`` names the Listing that is amended or gets a new Release, ``supersedes``
-    the Release before.  ``guessed`` names the fields that were suggested and not typed.
+    the Release before.  ``guessed`` names the fields that were suggested and not typed;
+    ``untested`` says that the seller lists the model without running it here, at Level 0.
     """
 
     v: Literal[1] = 1
@@ -85,6 +86,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     supersedes: Digest | None = None
     edition: Literal["full", "trial"] = "full"
     of: Digest | None = None
+    untested: bool = False
     # What the file shows.
     artifact: Digest | None = None
     size: Annotated[int, msgspec.Meta(ge=0, le=ARTIFACT_SIZE_BYTES_MAX)] = 0

@@ -118,22 +118,18 @@ _PLACED: Final = (
         certificates.c.outcome,
         case((_ABOUT_OTHER, certificates.c.verdict), else_=None).label("verdict"),
         certificates.c.quality_failed,
-        func.row_number()
+        func.lead(certificates.c.cert)
         .over(
             partition_by=(certificates.c.artifact, certificates.c.identity),
-            order_by=(
-                certificates.c.time_ms.desc(),
-                certificates.c.author.desc(),
-                certificates.c.seq.desc(),
-            ),
+            order_by=(certificates.c.time_ms, certificates.c.author, certificates.c.seq),
         )
-        .label("place"),
+        .label("newer"),
     )
     .where(certificates.c.artifact.in_(bindparam("ids", expanding=True)), _COUNTS)
     .subquery("placed")
 )
 # Of each Identity the one that counts, of each Artifact.
-COUNTING: Final = select(_PLACED).where(_PLACED.c.place == 1)
+COUNTING: Final = select(_PLACED).where(_PLACED.c.newer.is_(None))
 ARTIFACTS_OF_CERTS: Final = select(certificates.c.artifact).where(
     certificates.c.cert.in_(bindparam("ids", expanding=True))
 )

@@ -35,6 +35,8 @@ from hanse.core.model.trial import AnswersUsed, LocalUse, TrialState
 from hanse.core.store.certification_tables import trial_answers, trials
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
     from hanse.core.model.trial import Exchange, ReplayWord, Way
     from hanse.core.store.feed_rows import AnyRow
 
@@ -180,7 +182,6 @@ class TrialAnswer:
         return len(self.query) + len(self.answer)
 
 
-_IS_TRIAL: Final = (trials.c.trial == bindparam("trial")) & (trials.c.role == bindparam("role"))
 _OF_TRIAL: Final = (trial_answers.c.trial == bindparam("trial")) & (
     trial_answers.c.role == bindparam("role")
 )
@@ -189,7 +190,9 @@ _BEFORE: Final = tuple_(trials.c.updated_ms, trials.c.trial) < tuple_(
 )
 _NEWEST: Final = (trials.c.updated_ms.desc(), trials.c.trial.desc())
 
-TRIAL_OF_ID: Final = select(trials).where(_IS_TRIAL)
+TRIAL_OF_ID: Final = select(trials).where(
+    trials.c.trial == bindparam("trial"), trials.c.role == bindparam("role")
+)
 TRIALS_BEFORE: Final = (
     select(trials)
     .where(trials.c.role == bindparam("role"), _BEFORE)
@@ -344,8 +347,7 @@ class TrialRepository:
         """Note that a Trial was looked at; return the latest time it was before."""
         before = self._held(trial, role).last_seen_ms
         self._connection.execute(
-            update(trials).where(_IS_TRIAL).values(last_seen_ms=max(before, now_ms)),
-            {"trial": trial, "role": role},
+            update(trials).where(_is_trial(trial, role)).values(last_seen_ms=max(before, now_ms))
         )
         return before
 
@@ -505,9 +507,7 @@ class TrialRepository:
 
     def drop(self, trial: EntryId, role: TrialRole) -> bool:
         """Forget a Trial with all its answers; say whether it was there."""
-        gone = self._connection.execute(
-            delete(trials).where(_IS_TRIAL), {"trial": trial, "role": role}
-        )
+        gone = self._connection.execute(delete(trials).where(_is_trial(trial, role)))
         return bool(gone.rowcount)
 
     # --- one row ----------------------------------------------------------------------------
@@ -523,14 +523,17 @@ class TrialRepository:
         held = self._held(trial, role)
         self._connection.execute(
             update(trials)
-            .where(_IS_TRIAL)
+            .where(_is_trial(trial, role))
             .values(
                 updated_ms=max(held.updated_ms, now_ms),
                 last_seen_ms=max(held.last_seen_ms, now_ms),
                 **values,
-            ),
-            {"trial": trial, "role": role},
+            )
         )
+
+
+def _is_trial(trial: EntryId, role: TrialRole) -> ColumnElement[bool]:
+    return (trials.c.trial == trial) & (trials.c.role == role)
 
 
 def _check_size(part: str, raw: bytes, most_bytes: int) -> None:

@@ -134,13 +134,18 @@ class TrialSpent(Refused):
 
 
 class BadTranscript(VerificationFailed):
-    """An answer is not one of this Trial, or does not follow the one before."""
+    """An answer is not one of this Trial, or does not follow the one before.
+
+    ``number`` counts from 1.
+    """
 
     code = "trial.bad_transcript"
+    text = "answer {number} does not belong into this trial: {reason}"
+    fields = ("number", "reason")
 
     def __init__(self, i: int, reason: str) -> None:
         """Name the answer (from 0) and the rule it breaks."""
-        super().__init__(where=f"answer {i}", reason=reason)
+        super().__init__(number=i + 1, reason=reason)
         self.i = i
         self.reason = reason
 

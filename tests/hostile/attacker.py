@@ -1,3 +1,4 @@
+# ruff: noqa: PTH  what is attacked is the kernel, and it knows no Path
 """A child that was taken over: ``python -I attacker.py``, in the place of a Worker.
 
 It locks itself as a Worker does, then makes the attacks it is asked for.  It stands for native
@@ -5,17 +6,15 @@ code of a runtime that a model file made do what it likes, so it calls the kerne
 
 One JSON object comes first: ``profile`` ("none" for no lock), ``stage``, ``scratch``,
 ``memory_bytes``, ``cpu_seconds``, ``write_bytes``, ``target`` (a process to attack), ``victim``
-(a file outside), ``secret`` (another), ``port``, ``abstract`` (a socket's name), ``nobody`` (drop
-root first), ``sabotage``.  Then one name of an attack a line; the answer is ``[name, what happened]``,
+(a file outside), ``secret`` (another), ``port``, ``abstract`` (a socket's name), ``nobody``
+(drop root first), ``sabotage``.  Then one name of an attack a line; the answer is ``[name, what happened]``,
 where that is ``done`` or the name of an error.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import encodings.ascii  # what sockets would import late
-import encodings.idna
 import errno
 import fcntl
 import json
@@ -72,7 +71,7 @@ def simple(name: str, call_name: str, *arguments: object) -> None:
     ATTACKS[name] = lambda: call(call_name, *arguments)
 
 
-# --- network ------------------------------------------------------------------------------------
+# --- network --------------------------------------------------------------------------------------
 
 
 @attack
@@ -110,7 +109,7 @@ simple("socketpair", "socketpair", 1, 1, 0, ctypes.create_string_buffer(8))
 simple("netlink", "socket", 16, 3, 0)
 
 
-# --- files --------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 
 def opened(path: object, flags: int) -> None:
@@ -242,7 +241,7 @@ def make_swap():
     call("swapon", asked["victim"].encode(), 0)
 
 
-# --- out of the stage, and into it --------------------------------------------------------------
+# --- out of the stage, and into it ----------------------------------------------------------------
 
 
 def in_stage(name: str) -> Path:
@@ -406,7 +405,7 @@ def five_thousand_threads():
     return "done"
 
 
-# --- the parent -------------------------------------------------------------------------------------
+# --- the parent -----------------------------------------------------------------------------------
 
 
 def on_target(name: str, call_name: str, *arguments: object) -> None:
@@ -482,7 +481,7 @@ simple("own_priority_up", "setpriority", 0, 0, -20)
 simple("own_processors", "sched_setaffinity", 0, 128, ONE_CPU)
 
 
-# --- code -------------------------------------------------------------------------------------------
+# --- code -----------------------------------------------------------------------------------------
 
 
 @attack
@@ -512,7 +511,7 @@ simple("shared_memory", "shmget", 0, 4096, 0o1600)
 simple("personality", "personality", 0x0400000)
 
 
-# --- the kernel -------------------------------------------------------------------------------------
+# --- the kernel -----------------------------------------------------------------------------------
 
 simple("io_uring", "io_uring_setup", 4, NOTHING)
 simple("bpf", "bpf", 0, NOTHING, 72)
@@ -538,7 +537,7 @@ simple("another_ruleset", "landlock_create_ruleset", None, 0, 1)
 simple("no_such_call", "acct", None)
 
 
-# --- too much ---------------------------------------------------------------------------------------
+# --- too much -------------------------------------------------------------------------------------
 
 
 @attack
@@ -599,7 +598,7 @@ def fill_the_scratch_folder():
             file.write(bytes(1024**2))
 
 
-# --- the lock, also with a part taken out -----------------------------------------------------------
+# --- the lock, also with a part taken out ---------------------------------------------------------
 
 
 def is_locked() -> bool:

@@ -1,8 +1,8 @@
+# ruff: noqa: SIM905  a hundred names read better as words
 """From inside a locked child: every attack is stopped, has its cause, and leaves us untouched."""
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import os
@@ -10,7 +10,6 @@ import resource
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import tempfile
@@ -23,10 +22,8 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("the locks of other systems are not verified", allow_module_level=True)
 
-from hanse.core.certify import lockdown
 from hanse.core.certify.child import EXIT_NO_SANDBOX, Child, last_words, no_sandbox
 from hanse.core.certify.client import WorkerClient
-from hanse.core.model.control import Control
 from hanse.core.model.running import NoSandbox, Stage, WorkerFailed, WorkerLimits
 
 ATTACKER = Path(__file__).with_name("attacker.py")
@@ -65,15 +62,37 @@ REFUSED = (
     | dict.fromkeys(BY_LANDLOCK, "EACCES")
     | dict.fromkeys(NOT_THERE, "ENOSYS")
 )
-# A Conversion may write, but only into its scratch folder: Landlock says no instead of the list.
+# A Conversion may write, but only into its scratch folder: there Landlock says no, not the list.
 # What changes modes and times is answered as done, and is not.
-WRITES = """
-    write_new_file write_old_file append_to_old_file empty_by_opening make_folder remove_file
-    write_into_stage write_staged_file own_memory_for_writing_of_others
+CONVERTED = (
+    REFUSED
+    | dict.fromkeys(
+        """
+        write_new_file write_old_file append_to_old_file empty_by_opening nameless_file
+        make_folder remove_file rename_file write_into_stage write_staged_file
+        own_memory_for_writing
+        """.split(),
+        "EACCES",
+    )
+    | dict.fromkeys(
+        """
+        change_mode change_times change_mode_of_staged_file
+        executable_map executable_map_of_a_file executable_later own_processors
+        read_accounts
+        """.split(),
+        "done",
+    )
+)
+del CONVERTED["staged_pipe_reopened_for_writing"]  # its own, and it has it
+# What works without a lock: the attacks are real.
+BARE = """
+    tcp udp unix_abstract socketpair write_new_file write_old_file make_folder change_mode
+    change_times read_secret list_home follow_link_out dots_out by_root_of_process
+    by_folder_held_open by_descriptor_of_a_name write_into_stage execute_by_spawning fork
+    many_forks signal signal_thread look_at_limits limits priority processors proc_environ
+    proc_cmdline signal_by_owner_of_pipe own_processors executable_map executable_later
+    file_in_memory
 """.split()
-AS_IF = "change_mode change_times change_mode_of_staged_file".split()
-ALLOWED_IN_CONVERT = "executable_map executable_map_of_a_file executable_later own_processors".split()
-READ_IN_CONVERT = "read_accounts proc_cmdline proc_status".split()
 
 
 class Attacker:
@@ -206,8 +225,7 @@ def place(monkeypatch):
     one = Place(folder)
     signals = (signal.SIGUSR1, signal.SIGIO, signal.SIGXCPU, signal.SIGXFSZ, signal.SIGCONT)
     kept = {
-        number: signal.signal(number, lambda got, _: one.received.append(got))
-        for number in signals
+        number: signal.signal(number, lambda got, _: one.received.append(got)) for number in signals
     }
     yield one
     for number, handler in kept.items():
@@ -243,3 +261,123 @@ def test_everything_a_model_does_not_need_is_refused(attack, profile, nobody):
     assert differing(child.make(*REFUSED), REFUSED) == {}
     assert child.make("read_stage") == {"read_stage": "done"}
     assert child.end().status == 0
+
+
+@pytest.mark.parametrize("nobody", [False, True], ids=["as_we_are", "as_nobody"])
+def test_a_conversion_may_write_into_its_scratch_folder_only(attack, place, nobody):
+    if nobody and os.geteuid() != 0:
+        pytest.skip("we are an ordinary user already")
+    child = attack(profile="convert", nobody=nobody, write_bytes=MIB, scratch=str(place.scratch))
+    assert differing(child.make(*CONVERTED), CONVERTED) == {}
+    assert child.make("fill_the_scratch_folder") == {"fill_the_scratch_folder": "EFBIG"}
+    assert (place.scratch / "big").stat().st_size == MIB
+    assert child.end().status == 0
+
+
+def test_the_attacks_are_real(place):
+    """Each works on a process of no importance, from a child that is not locked."""
+    text = "import signal, sys; signal.signal(signal.SIGUSR1, signal.SIG_IGN); print(1, flush=True)"
+    command = (sys.executable, "-c", text + "; sys.stdin.read()")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as prey:
+        prey.stdout.readline()
+        child = Attacker(**place.asked(profile="none", target=prey.pid))
+        try:
+            assert child.locked is None
+            assert differing(child.make(*BARE), dict.fromkeys(BARE, "done")) == {}
+        finally:
+            child.end()
+            place.close()
+            prey.communicate()
+
+
+def test_the_layers_in_force_are_named(attack):
+    locked = attack().locked
+    layers, grade = locked
+    assert grade == "full"
+    assert {"no_new_privs", "not_dumpable", "limit_memory", "limit_cpu"} <= set(layers)
+    assert layers[-1] == "seccomp:allow/1"
+    assert layers[-2].startswith("landlock:")
+
+
+def test_too_much_memory_is_an_error_the_child_survives(attack):
+    child = attack()
+    said = child.make("memory_bomb", "five_thousand_threads", "read_stage")
+    assert said["memory_bomb"].startswith("MemoryError after ")
+    assert 512 < int(said["memory_bomb"].split()[2]) < 1024
+    assert said["five_thousand_threads"] == "can't start new thread"
+    assert said["read_stage"] == "done"
+    assert child.end().usage.peak_rss_bytes < 1100 * MIB
+
+
+@pytest.mark.parametrize(
+    ("name", "by", "is_limit"),
+    [
+        ("busy_loop", "SIGXCPU", True),
+        ("busy_loop_that_does_not_listen", "SIGKILL", True),
+        ("segmentation_fault", "SIGSEGV", False),
+        ("call_of_another_machine", "SIGSYS", False),
+    ],
+)
+def test_what_the_system_ends_has_its_cause(attack, name, by, is_limit):
+    child = attack(cpu_seconds=1)
+    child.send(name)
+    assert child.child.stdout.readline() == b""
+    ending = child.end()
+    assert (ending.signal_name, ending.is_limit) == (by, is_limit)
+    assert ending.said.startswith(by)
+
+
+@pytest.mark.parametrize("name", ["sleep_for_ever", "flood_of_answers"])
+def test_what_goes_on_is_ended_by_us_at_once(attack, name):
+    child = attack()
+    child.send(name)
+    if name == "flood_of_answers":
+        assert child.child.stdout.read(MIB) == b"\xff" * MIB  # the rest waits in the pipe
+    started = time.monotonic()
+    ending = child.end(0)
+    assert time.monotonic() - started < 1
+    assert (ending.signal_name, ending.was_killed, ending.is_limit) == ("SIGKILL", True, False)
+
+
+def test_a_flood_of_errors_ends_the_child(attack):
+    child = attack()
+    child.send("flood_of_errors")
+    assert child.child.stdout.readline() == b""
+    child.end()
+    assert child.child.flooded
+    assert len(child.child.errors) <= 256 * 1024
+
+
+def test_the_program_says_what_a_flood_is(place):
+    command = (*COMMAND[:2], "-c", "import os\nwhile True: os.write(1, b'\\xff' * 65536)")
+    limits = WorkerLimits(1024 * MIB, cpu_seconds=20, wall_seconds=20.0)
+    with pytest.raises(WorkerFailed) as failed:
+        WorkerClient(command).start(Stage(place.stage), limits, "run")
+    assert failed.value.kind == "protocol"
+    place.check_unharmed()
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "layer"),
+    [
+        ("no_landlock", "landlock"),
+        ("landlock_rule", "landlock"),
+        ("landlock_of_nothing", "landlock"),
+        ("no_seccomp", "seccomp"),
+        ("seccomp_program", "seccomp"),
+        ("seccomp_of_nothing", "seccomp"),
+        ("limit", "limit_memory"),
+        ("flags", "no_new_privs"),
+        ("thread", "one_thread"),
+    ],
+)
+def test_without_a_layer_nothing_is_run(attack, sabotage, layer):
+    child = attack(sabotage=sabotage)
+    assert child.locked is None
+    ending = child.end()
+    assert ending.status == EXIT_NO_SANDBOX
+    missing = no_sandbox(ending, child.child.errors)
+    assert isinstance(missing, NoSandbox)
+    assert missing.values["layer"] == layer
+    assert missing.values["reason"]
+    assert layer in str(missing)

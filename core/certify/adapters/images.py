@@ -73,11 +73,8 @@ def _decoded(stage: Path, file: str, channels: int, size: tuple[int, int] | None
         raise Refusal(f"{name(file)} has {held} bytes, limit {PICTURE_FILE_SIZE_BYTES_MAX}")
     try:
         with Image.open(path, formats=_FORMATS) as opened:
-            count = opened.width * opened.height
-            if not 0 < count <= PICTURE_PIXELS_MAX:
-                raise Refusal(f"{name(file)} has {count} pixels, limit {PICTURE_PIXELS_MAX}")
-            image = _upright(opened)
-            plain = _eight_bits(image).convert("L" if channels == 1 else "RGB")
+            _check_pixels(opened, file)
+            plain = _eight_bits(_upright(opened)).convert("L" if channels == 1 else "RGB")
             if size is not None and plain.size != (size[1], size[0]):
                 plain = plain.resize((size[1], size[0]), Image.Resampling.BILINEAR)
             return np.asarray(plain, np.uint8).reshape(plain.height, plain.width, channels)
@@ -85,6 +82,12 @@ def _decoded(stage: Path, file: str, channels: int, size: tuple[int, int] | None
         raise
     except Exception as error:  # whatever a decoder raises means: not readable
         raise Refusal(f"{name(file)}: {type(error).__name__}") from error
+
+
+def _check_pixels(opened: Image.Image, file: str) -> None:
+    count = opened.width * opened.height
+    if not 0 < count <= PICTURE_PIXELS_MAX:
+        raise Refusal(f"{name(file)} has {count} pixels, limit {PICTURE_PIXELS_MAX}")
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -91,7 +90,7 @@ class OrtSession:
         if self._options is None or self._options[0] is not stop:
             options = onnxruntime.RunOptions()
             options.log_severity_level = _SAY_NOTHING
-            stop.tells(partial(setattr, options, "terminate", True))
+            stop.tells(partial(options.__setattr__, "terminate", True))  # noqa: FBT003
             self._options = (stop, options)
         return self._options[1]
 
@@ -111,9 +110,8 @@ def _options(threads: int, optimisation: Optimisation) -> onnxruntime.SessionOpt
 
 
 def _processors() -> int:
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    own = getattr(os, "sched_getaffinity", None)  # some systems do not say
+    return len(own(0)) if own is not None else os.cpu_count() or 1
 
 
 def _signature(values: Sequence[onnxruntime.NodeArg]) -> tuple[TensorFacts, ...]:

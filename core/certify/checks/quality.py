@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 
 from hanse.core.attest.levels import QUALITY_ROWS_LEAST as ROWS_LEAST
 from hanse.core.certify.checks.results import failed, passed, warned
-from hanse.core.certify.data import evaluate_quality
 from hanse.core.errors import Refused
 from hanse.core.market.claims import compare_claims, metric_id
 from hanse.core.model.running import WorkerFailed
@@ -43,6 +42,8 @@ class Evaluation:
 
 def check_quality(run: SuiteRun, check: SuiteCheck) -> tuple[CheckResult, ...]:
     """Run every data set through the model and return a result for each metric."""
+    from hanse.core.certify.data.evaluating import evaluate_quality  # noqa: PLC0415
+
     rows: list[QualityRow] = []
     odd: list[CheckResult] = []
     with run.fresh(1) as (worker, _):

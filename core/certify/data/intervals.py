@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 if TYPE_CHECKING:
     from hanse.core.model.arrays import Array
@@ -42,21 +42,25 @@ class Summed:
 
     Either ``rows`` [n, k] holds what each row adds, or ``cells`` [n] says which of ``size`` counts
     it adds one to.  ``value`` takes sums [..., k] and gives [...], NaN where there is none.
-    ``is_share`` marks a share: the first sum over the second.
+    ``is_share`` marks a share: the first sum over the second.  ``are_groups`` says that its rows
+    are users or series already.  ``quantile`` is the sorted sample and the share below, where the
+    metric is such a value: of many rows its interval is found by counting.
     """
 
     value: Callable[[Array], Array]
-    rows: Array | None = None
+    rows: Array | csr_array | None = None
     cells: Array | None = None
     size: int = 0
     is_share: bool = False
+    are_groups: bool = False
+    quantile: tuple[Array, float] | None = None
 
     @property
     def n(self) -> int:
         """Return the number of rows."""
         counted = self.rows if self.rows is not None else self.cells
         assert counted is not None
-        return len(counted)
+        return int(counted.shape[0])
 
     def totals(self) -> Array:
         """Return the sums over all rows."""
@@ -75,7 +79,7 @@ class Summed:
         if self.rows is not None:
             if units is None:
                 return self.rows
-            return np.asarray(_indicator(units, count) @ self.rows)
+            return _indicator(units, count) @ self.rows
         assert self.cells is not None
         places = np.arange(len(self.cells)) if units is None else units
         ones = np.ones(len(self.cells))
@@ -100,15 +104,21 @@ def seed_of(dataset_sha256: bytes, metric: str) -> int:
 
 def interval_of(metric: Summed, groups: Array | None, seed: int) -> Interval:
     """Return the 95 % interval of ``metric``; ``groups`` are drawn whole where they are given."""
+    groups = None if metric.are_groups else groups
     if metric.is_share and groups is None:
         hits, counted = (round(one) for one in metric.totals())
         return _wilson(hits, counted)
+    is_large = metric.n > ROWS_DRAWN_MOST
+    if groups is None and is_large and metric.quantile is not None:
+        return _counted(*metric.quantile)
     chance = np.random.default_rng(seed)
-    if groups is None and metric.cells is not None and metric.size <= _CELLS_DRAWN:
+    is_of_cells = metric.cells is not None and (is_large or metric.size <= _CELLS_DRAWN)
+    if groups is None and is_of_cells:
         return _percentiles(metric, _from_cells(metric, chance), "multinomial")
     units, count = units_of(metric.n, groups, chance)
     (values,) = resampled((metric,), units, count, chance)
-    return _percentiles(metric, values, "bootstrap" if groups is None else "bootstrap_groups")
+    is_grouped = groups is not None or metric.are_groups
+    return _percentiles(metric, values, "bootstrap_groups" if is_grouped else "bootstrap")
 
 
 def units_of(n: int, groups: Array | None, chance: np.random.Generator) -> tuple[Array | None, int]:
@@ -170,10 +180,21 @@ def _percentiles(metric: Summed, values: Array, method: str) -> Interval:
 def _from_cells(metric: Summed, chance: np.random.Generator) -> Array:
     totals = metric.totals()
     some = np.flatnonzero(totals)
-    drawn = np.zeros((RESAMPLES, len(totals)))
-    drawn[:, some] = chance.multinomial(metric.n, totals[some] / metric.n, RESAMPLES)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return metric.value(drawn)
+    found = np.empty(RESAMPLES)
+    for start in range(0, RESAMPLES, BATCH):
+        drawn = np.zeros((BATCH, len(totals)))
+        drawn[:, some] = chance.multinomial(metric.n, totals[some] / metric.n, BATCH)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found[start : start + BATCH] = metric.value(drawn)
+    return found
+
+
+def _counted(ordered: Array, share: float) -> Interval:
+    """Return the interval of a quantile: the places in the sorted sample it may have, binomially."""
+    edge = (1 - LEVEL) / 2
+    n = len(ordered)
+    low, high = (int(one) for one in binom.ppf((edge, 1 - edge), n, share))
+    return Interval(float(ordered[max(0, low - 1)]), float(ordered[min(n - 1, high)]), "order")
 
 
 def _product(weights: Array, table: Array | csr_array) -> Array:

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -59,6 +59,15 @@ class Judged:
     positive: int | None = None
     values: Array | None = None
     items: Array | None = None
+    groups: Array | None = None
+
+    def only(self, rows: Array) -> Judged:
+        """Return the rows that are marked, or of the numbers given."""
+        parts = {
+            name: None if (held := getattr(self, name)) is None else held[rows]
+            for name in ("truth", "said", "scores", "values", "items", "groups")
+        }
+        return replace(self, **parts)
 
 
 def judge(dataset: DataSet, outputs: Mapping[str, Array], plan: QualityPlan) -> Judged:
@@ -70,13 +79,14 @@ def judge(dataset: DataSet, outputs: Mapping[str, Array], plan: QualityPlan) -> 
             raise RecipeRefused(number=number, step=step.op, reason=reason, detail=step.tensor)
     match plan.kind:
         case "classification":
-            return _classes(dataset, found, plan)
+            judged = _classes(dataset, found, plan)
         case "regression" | "series":
             truth = dataset.truth.reshape(dataset.n, -1)
             values = _values(found, dataset.targets, truth.shape[1])
-            return Judged(dataset, plan, truth, values=values)
+            judged = Judged(dataset, plan, truth, values=values)
         case "ranking":
-            return _ranking(dataset, found, plan)
+            judged = _ranking(dataset, found, plan)
+    return replace(judged, groups=dataset.groups)
 
 
 def _flat(n: int, name: str, output: Array) -> Array:

@@ -68,12 +68,14 @@ def lock_this_process(plan: LockPlan) -> Lock:
     """
     if sys.platform == "linux":
         program, word = seccomp.program(plan.profile), seccomp.word(plan.profile)
-        return linux.lock(plan, program, word, WORKER_OPEN_FILES_MAX)
-    if sys.platform == "darwin":
-        return macos.lock(plan, WORKER_OPEN_FILES_MAX)
-    if sys.platform == "win32":
-        return windows.lock(plan)
-    raise NoLayer("system", f"no lock for {sys.platform}")
+        locked = linux.lock(plan, program, word, WORKER_OPEN_FILES_MAX)
+    elif sys.platform == "darwin":
+        locked = macos.lock(plan, WORKER_OPEN_FILES_MAX)
+    elif sys.platform == "win32":
+        locked = windows.lock(plan)
+    else:
+        raise NoLayer("system", f"no lock for {sys.platform}")
+    return locked
 
 
 def outer_command(
@@ -88,15 +90,20 @@ def outer_command(
 
 def offered() -> Offer:
     """Say what this system can put on; starts no model and locks nothing."""
-    found: tuple[tuple[str, str], ...]
+    grade: Grade
     if sys.platform == "linux":
-        found = (*linux.missing(), *seccomp.missing())
-        word = () if any(layer == "seccomp" for layer, _ in found) else (seccomp.NAME,)
+        missing = (*linux.missing(), *seccomp.missing())
+        grade = "none" if missing else "full"
+        word = () if any(layer == "seccomp" for layer, _ in missing) else (seccomp.NAME,)
         layers = (*outer.layers(), *linux.layers_offered(), *word)
-        return Offer(sys.platform, "none" if found else "full", layers, found + outer.missing())
-    if sys.platform == "darwin":
-        found = macos.missing()
-        return Offer(sys.platform, "none" if found else "full", macos.LAYERS, found)
-    if sys.platform == "win32":
-        return Offer(sys.platform, "limits", windows.LAYERS, ())
-    return Offer(sys.platform, "none", (), (("system", f"no lock for {sys.platform}"),))
+        missing += outer.missing()
+    elif sys.platform == "darwin":
+        missing = macos.missing()
+        grade, layers = "none" if missing else "full", macos.LAYERS
+    elif sys.platform == "win32":
+        missing = ()
+        grade, layers = "limits", windows.LAYERS
+    else:
+        missing = (("system", f"no lock for {sys.platform}"),)
+        grade, layers = "none", ()
+    return Offer(sys.platform, grade, layers, missing)

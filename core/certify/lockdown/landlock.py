@@ -94,9 +94,7 @@ def restrict(readable: Iterable[str], writable: Iterable[str]) -> str:
     handled = next(count for since, count in _FILE_RIGHTS if version >= since)
     rules = _Ruleset((1 << handled) - 1, _TCP, _SCOPE)
     size = 24 if version >= _SCOPE_SINCE else 16 if version >= _TCP_SINCE else 8
-    ruleset = _call(
-        _CREATE_RULESET, ctypes.byref(rules), ctypes.c_size_t(size), ctypes.c_uint32(0)
-    )
+    ruleset = _call(_CREATE_RULESET, ctypes.byref(rules), ctypes.c_size_t(size), ctypes.c_uint32(0))
     try:
         for path in readable:
             _allow(ruleset, path, _READ)

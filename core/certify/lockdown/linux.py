@@ -50,7 +50,12 @@ _SECCOMP: Final = {
 }
 
 _READ_ALWAYS: Final = ("/usr", "/proc/self", "/proc/cpuinfo", "/sys/devices/system/cpu")
-_READ_CONVERT: Final = ("/proc",)
+# What frameworks ask the machine for; of other processes nothing, which root could read there.
+_READ_CONVERT: Final = (
+    *(f"/proc/{name}" for name in ("meminfo", "stat", "version", "loadavg", "filesystems")),
+    *(f"/proc/sys/{name}" for name in ("kernel", "vm")),
+)
+_CORE: Final = ("physical_package_id", "core_id")
 _CPUS: Final = "/sys/devices/system/cpu/cpu{}/topology/{}"
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -98,7 +103,7 @@ def layers_offered() -> tuple[str, ...]:
 
 def _check_threads() -> None:
     try:
-        count = len(os.listdir("/proc/self/task"))
+        count = len(list(os.scandir("/proc/self/task")))
     except OSError as error:
         raise NoLayer("one_thread", str(error)) from error
     if count != 1:
@@ -126,10 +131,9 @@ def _spread(processors: list[int], count: int) -> list[int]:
     cores: dict[tuple[str, ...], int] = {}
     ranked = []
     for number in processors:
-        core = tuple(_read(_CPUS.format(number, name)) for name in ("physical_package_id", "core_id"))
-        known = all(core)
+        core = tuple(_read(_CPUS.format(number, name)) for name in _CORE)
         cores[core] = cores.get(core, -1) + 1
-        ranked.append((cores[core] if known else 0, number))
+        ranked.append((cores[core] if all(core) else 0, number))
     return [number for _, number in sorted(ranked)[:count]]
 
 

@@ -61,7 +61,7 @@ _IOCTL: Final = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # is it a term
 def load_library() -> Any:  # noqa: ANN401  a module without types
     """Import pyseccomp, which looks for libseccomp by starting a program; raise ``NoLayer``."""
     try:
-        import pyseccomp  # noqa: PLC0415  not installed elsewhere; the parent rarely needs it
+        import pyseccomp  # type: ignore[import-untyped]  # noqa: PLC0415  a program is started here
     except (ImportError, OSError, RuntimeError) as error:
         raise NoLayer("seccomp", str(error)) from error
     return pyseccomp

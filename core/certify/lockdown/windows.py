@@ -74,10 +74,11 @@ def processes_of(program: str) -> int:
 def check_limits(found: ExtendedLimits, plan: LockPlan) -> None:
     """Raise ``NoLayer`` unless a job with these limits is at least as tight as ``plan``."""
     basic = found.basic
+    ticks = plan.cpu_seconds * _TICKS_PER_SECOND
     for layer, flag, is_tight in (
         ("job_memory", _LIMIT_PROCESS_MEMORY, found.process_memory <= plan.memory_bytes),
         ("job_processes", _LIMIT_ACTIVE_PROCESS, basic.processes in (1, 2)),
-        ("job_cpu", _LIMIT_PROCESS_TIME, basic.process_time <= plan.cpu_seconds * _TICKS_PER_SECOND),
+        ("job_cpu", _LIMIT_PROCESS_TIME, basic.process_time <= ticks),
         (LAYER, _LIMIT_KILL_ON_JOB_CLOSE, True),
     ):
         if not basic.flags & flag or not is_tight:
@@ -97,7 +98,7 @@ if sys.platform == "win32":  # not verified
             self._processes = processes_of(program)
             self._job = win32job.CreateJobObject(None, "")
             self._set(_LIMIT_KILL_ON_JOB_CLOSE | _LIMIT_ACTIVE_PROCESS, 0, 0)
-            process = win32api.OpenProcess(win32con.PROCESS_ALL_ACCESS, False, number)
+            process = win32api.OpenProcess(win32con.PROCESS_ALL_ACCESS, 0, number)
             win32job.AssignProcessToJobObject(self._job, process)
 
         def bound(self, memory_bytes: int, cpu_seconds: int, *, is_background: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import closing
 
 import pytest
@@ -13,8 +14,17 @@ from tests.fakes.author import START_MS
 NOW_MS = START_MS + 10**8
 
 
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory):
+    """An empty store to copy: making one anew takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("empty") / "data"
+    Store.open(folder).close()
+    return folder
+
+
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path, empty):
+    shutil.copytree(empty, tmp_path / "data")
     with closing(Store.open(tmp_path / "data")) as opened:
         yield opened
 

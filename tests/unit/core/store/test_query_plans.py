@@ -8,10 +8,12 @@ from sqlalchemy.dialects.sqlite import dialect
 
 from hanse.core.store import (
     catalogue_rows,
+    certificates,
     drafts,
     feed_reads,
     folding,
     forks,
+    jobs,
     listings,
     objects,
     outbox,
@@ -19,6 +21,7 @@ from hanse.core.store import (
     projection_reads,
     rehash,
     searches,
+    trials,
 )
 
 HOT = {
@@ -87,9 +90,51 @@ HOT = {
     "manifest of release": objects.MANIFEST_OF_RELEASE,
     "manifests after": objects.MANIFESTS_AFTER,
     "search of name": searches.SEARCH_OF_NAME,
+    "showing an artifact": catalogue_rows.SHOWING_ARTIFACT,
+    "listings of releases": catalogue_rows.LISTINGS_OF_RELEASES,
+    "certificate of id": certificates.CERT_OF_ID,
+    "certificates of artifact": certificates.CERTS_OF_ARTIFACT,
+    "certificates of release": certificates.CERTS_OF_RELEASE,
+    "certificates by identity": certificates.CERTS_BY_IDENTITY,
+    "reproductions": certificates.REPRODUCTIONS,
+    "newest certificate by": certificates.NEWEST_BY,
+    "is golden": certificates.IS_GOLDEN,
+    "artifacts of certificates": certificates.ARTIFACTS_OF_CERTS,
+    "artifacts of identity": certificates.ARTIFACTS_OF_IDENTITY,
+    "artifact of release": certificates.ARTIFACT_OF_RELEASE,
+    "human reviews of": certificates.REVIEWS_OF,
+    "human reviews by identity": certificates.REVIEWS_BY_IDENTITY,
+    "human review by": certificates.REVIEW_BY,
+    "verdicts of releases": certificates.VERDICTS_OF_RELEASES,
+    "releases reviewed by": certificates.RELEASES_REVIEWED_BY,
+    "job of id": jobs.JOB_OF_ID,
+    "job of key": jobs.JOB_OF_KEY,
+    "next queued": jobs.NEXT_QUEUED,
+    "jobs before": jobs.JOBS_BEFORE,
+    "jobs of artifact": jobs.JOBS_OF_ARTIFACT,
+    "jobs under way": jobs.JOBS_UNDER_WAY,
+    "open jobs": jobs.OPEN_JOBS,
+    "finished checks": jobs.FINISHED_CHECKS,
+    "checks kept": jobs.CHECKS_KEPT,
+    "oldest job kept": jobs.OLDEST_KEPT,
+    "trial of id": trials.TRIAL_OF_ID,
+    "trials before": trials.TRIALS_BEFORE,
+    "trials in state": trials.TRIALS_IN_STATE,
+    "trials of release": trials.TRIALS_OF_RELEASE,
+    "trials held": trials.TRIALS_HELD,
+    "artifact on trial": trials.ARTIFACT_ON_TRIAL,
+    "answers to": trials.ANSWERS_TO,
+    "answer at": trials.ANSWER_AT,
+    "answer of input": trials.ANSWER_OF_INPUT,
+    "inputs of": trials.INPUTS_OF,
+    "answers after": trials.ANSWERS_AFTER,
+    "last answer": trials.LAST_ANSWER,
+    "answers since": trials.ANSWERS_SINCE,
     "rehash": rehash._ENTRIES,
     "rehash branches": rehash._BRANCHES,
 }
+# Of each Identity the newest is found along an index; SQLite calls reading that a scan.
+PLACED = {"certificates that count": certificates.COUNTING}
 # The whole table, in the order it lies on disk and never more than a page of it.
 WALKS = {"oldest parked"}
 
@@ -122,6 +167,15 @@ def test_a_hot_query_searches_by_an_index_and_sorts_by_it(store, name):
     if name not in WALKS:
         assert not [step for step in plan if step.startswith("SCAN")], plan
         assert [step for step in plan if step.startswith("SEARCH")], plan
+
+
+@pytest.mark.parametrize("name", PLACED)
+def test_rows_are_placed_along_an_index(store, name):
+    plan = plan_of(store, PLACED[name])
+    assert not [step for step in plan if "TEMP B-TREE" in step], plan
+    scans = [step for step in plan if step.startswith("SCAN") and not step.startswith("SCAN (")]
+    assert scans == ["SCAN placed"], plan
+    assert [step for step in plan if "ix_certificates_newest" in step], plan
 
 
 def test_a_query_without_an_index_would_be_noticed(store):
