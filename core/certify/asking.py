@@ -149,8 +149,7 @@ class Asked:
         ``WorkerFailed`` of a Worker that has ended.
         """
         check = wall.check
-        if self._usage is not None:
-            raise WorkerFailed("protocol", check, "the Worker has ended")
+        self.check_alive(check)
         raw = frames.encode_request(request)
         wall.look()  # what was cancelled before is not asked at all
         self._answer_bytes_most = most_bytes
@@ -176,6 +175,11 @@ class Asked:
         if answer.id != request.id:
             raise self.fail("protocol", check, f"answered {answer.id}, asked {request.id}")
         return answer
+
+    def check_alive(self, check: str) -> None:
+        """Raise ``WorkerFailed`` when it has ended, for whatever reason."""
+        if self._usage is not None:
+            raise WorkerFailed("protocol", check, "the Worker has ended")
 
     def fail(self, kind: FailureKind, check: str, detail: str) -> WorkerFailed:
         """End the Worker at once and return the error that says why."""

@@ -147,6 +147,13 @@ def no_sandbox(ending: Ending, errors: str) -> NoSandbox | None:
     return NoSandbox(**dict(zip(("layer", "reason"), words, strict=True)))
 
 
+def _cpu_ms(number: int) -> int:
+    """Return the processor time of a process of Linux so far."""
+    text = Path("/proc", str(number), "stat").read_text("utf-8", "replace")
+    fields = text.rpartition(")")[2].split()  # proc(5): from the third field on
+    return (int(fields[11]) + int(fields[12])) * _MS // os.sysconf("SC_CLK_TCK")
+
+
 def _innermost(number: int) -> int:
     """Follow the only children of a process down to the last: the one that was wrapped."""
     for _ in range(_DEPTH):
@@ -188,6 +195,7 @@ class Child:
         self._lock = threading.Lock()
         self._ending: Ending | None = None
         self._peak_bytes = 0
+        self._cpu_ms = 0
         self._said = bytearray()
         self.flooded = False
         self._drain = threading.Thread(target=self._drain_errors, name="worker-stderr", daemon=True)
@@ -267,6 +275,8 @@ class Child:
             for line in status.splitlines():
                 if line.startswith("VmHWM:"):
                     self._peak_bytes = max(self._peak_bytes, int(line.split()[1]) * 1024)
+            if self._is_wrapped:  # what bubblewrap did not live to wait for is not in ``wait4``
+                self._cpu_ms = max(self._cpu_ms, _cpu_ms(number))
 
     def end(self, seconds: float) -> Ending:
         """Close its input, give it ``seconds`` to end by itself, then end it; repeatable."""
@@ -323,7 +333,7 @@ class Child:
             return Ending(self._status(), usage, self._was_killed)
         _, raw, used = os.wait4(self._popen.pid, 0)
         self._popen.returncode = os.waitstatus_to_exitcode(raw)
-        cpu_ms = int((used.ru_utime + used.ru_stime) * _MS)
+        cpu_ms = max(self._cpu_ms, int((used.ru_utime + used.ru_stime) * _MS))
         unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) of each system
         peak_bytes = self._peak_bytes or used.ru_maxrss * unit
         return Ending(self._status(), self._usage(cpu_ms, peak_bytes), self._was_killed)

@@ -37,7 +37,7 @@ NANO: Final = 1_000_000_000
 
 _CUT_NANO: Final = 2**53 - 1  # a Certificate's whole numbers stay below (RFC 8785)
 _FLOATS: Final = frozenset({"float16", "float32", "float64"})
-_QUANTISED: Final = re.compile(r"Quantize|^QLinear|Integer$|NBits|^Q[A-Z]|^QUANTIZE$|^DEQUANTIZE$")
+_QUANTISED: Final = re.compile(r"[Qq]uantize|^QLinear|Integer$|NBits|^Q[A-Z]|QUANTIZE$")
 
 
 @dataclass(frozen=True, slots=True)

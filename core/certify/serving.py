@@ -45,6 +45,7 @@ class Desk:
 
     def __init__(self, hello: frames.Hello, send: Callable[[frames.Answer], None]) -> None:
         """Keep where things are; ``send`` gives parts of an answer before the last."""
+        self._profile = hello.profile
         self._stage = Path(hello.stage)
         self._scratch = None if hello.scratch is None else Path(hello.scratch)
         self._send = send
@@ -75,6 +76,8 @@ class Desk:
             return failed(number, "crash", f"{type(error).__name__}: {error}")
 
     def _answer(self, question: frames.Question, stop: Stop) -> frames.Answer:
+        if not isinstance(question, frames.Inspect | frames.Convert) and self._profile != "run":
+            raise Refusal(f"a Worker of profile {self._profile} runs nothing")
         match question:
             case frames.Inspect():
                 facts = all_formats.inspect(self._stage, question.file, question.file_format)
@@ -107,7 +110,9 @@ class Desk:
         return msgspec.convert({"type": "made", "id": question.id, **made}, frames.MadeFiles)
 
     def _put(self, question: frames.Put) -> frames.Answer:
-        held = self._memory.setdefault(question.file, bytearray())
+        if question.offset == 0:
+            self._memory[question.file] = bytearray()
+        held = self._memory.get(question.file, b"")
         if not isinstance(held, bytearray) or len(held) != question.offset:
             raise Refusal(
                 f"{name(question.file)}: {len(held)} bytes are held, not {question.offset}"

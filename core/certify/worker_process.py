@@ -115,6 +115,7 @@ class WorkerProcess(Asked):
         self._stage = stage
         self._loaded: Loaded | None = None
         self._put: dict[str, int] = {}
+        self._closed: set[str] = set()
         ready = self.greet(
             frames.Hello(
                 profile=profile,
@@ -229,9 +230,15 @@ class WorkerProcess(Asked):
     # --- loading and running ------------------------------------------------------------------
 
     def put(self, file: str, data: bytes | memoryview, control: Control) -> None:
-        """Append ``data`` to the in-memory file ``file``; the frames it went in are wiped."""
+        """Append ``data`` to the in-memory file ``file``; the frames it went in are wiped.
+
+        After a load from memory a file begins anew.
+        """
         view = memoryview(data).cast("B")
         wall = self._wall("put", control, max(1, len(view)))
+        if file in self._closed:
+            self._closed.discard(file)
+            self._put[file] = 0
         for start in range(0, len(view), WORKER_PUT_SIZE_BYTES_MAX):
             part = view[start : start + WORKER_PUT_SIZE_BYTES_MAX]
             held = self._put.get(file, 0)
@@ -259,6 +266,8 @@ class WorkerProcess(Asked):
         if file_format not in RUNNABLE:
             raise WorkerFailed("refused", "load", f"{file}: {file_format} does not run here")
         self._loaded = None
+        if in_memory:
+            self._closed = set(self._put)
         request = frames.Load(
             id=self.next_number(),
             file=file,
@@ -310,6 +319,8 @@ class WorkerProcess(Asked):
             with self._believing("evaluate"):
                 answer = self._ask_model(request, frames.Out, wall, on_part=joined.add)
                 joined.check_complete()
+                if answer.outputs:
+                    raise Doubt("outputs after the last row")
             ns += answer.ns
         return Ran(joined.outputs(), ns)
 
@@ -332,6 +343,7 @@ class WorkerProcess(Asked):
         return Wall(check, self._limits.wall_seconds, control, total)
 
     def _any_session(self, check: str) -> Loaded:
+        self.check_alive(check)
         if self._loaded is None:
             raise WorkerFailed("refused", check, "no model is loaded")
         return self._loaded

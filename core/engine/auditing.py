@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from hanse.core.artifacts.content_vectors import check_content_vectors, is_content_vectors
 from hanse.core.attest.cert_file import is_cert_file
+from hanse.core.attest.vectors import check_certificate_vectors, is_certificate_vectors
 from hanse.core.engine.certificate_files import verify_certificate
 from hanse.core.engine.sources import open_file
 from hanse.core.engine.views import Fault, VerifyReport
@@ -182,8 +183,12 @@ def _verify_proof(subject: str, raw: bytes) -> VerifyReport:
 
 
 def _verify_vectors(subject: str, raw: bytes) -> VerifyReport:
-    check = check_content_vectors if is_content_vectors(raw) else check_vectors
-    count, faults = check(raw)
+    if is_content_vectors(raw):
+        count, faults = check_content_vectors(raw)
+    elif is_certificate_vectors(raw):
+        count, faults = check_certificate_vectors(raw)
+    else:
+        count, faults = check_vectors(raw)
     return VerifyReport(
         subject,
         count,

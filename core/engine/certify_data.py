@@ -19,7 +19,7 @@ from hanse.core.certify.data import (
     Wanted,
     list_images,
     mapping_of,
-    quality_plan,
+    plan_quality,
     read_dataset,
 )
 from hanse.core.certify.inspecting import inspect_limits
@@ -30,7 +30,7 @@ from hanse.core.model.running import Stage
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hanse.core.certify.data import ReadImages
+    from hanse.core.certify.data.dataset import ReadImages
     from hanse.core.model.artifact import ModelFacts
     from hanse.core.model.card import ModelCard
     from hanse.core.model.control import Control
@@ -69,7 +69,7 @@ def read_evaluation(
         raise NoSignature(data=path.name)
     with _images(path, runner, scratch, control) as read_images:
         dataset = read_dataset(path, wanted, mapping, read_images, control)
-    return Evaluation(dataset, quality_plan(wanted, dataset, metrics), is_public)
+    return Evaluation(dataset, plan_quality(wanted, dataset, tuple(metrics) or None), is_public)
 
 
 def listings_own(

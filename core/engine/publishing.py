@@ -31,24 +31,19 @@ from hanse.core.engine.draft_problems import (
 from hanse.core.engine.kept_draft import decode_kept, encode_kept
 from hanse.core.engine.preparing import Preparation, prepare_model
 from hanse.core.engine.redraft import (
-    differs,
     draft_of,
     gives_in_the_clear,
     next_release,
     own_listing,
 )
-from hanse.core.engine.signing import PlannedEntry, Preview, show, sign
+from hanse.core.engine.release_plan import plan_release
+from hanse.core.engine.signing import Preview, show, sign
 from hanse.core.errors import Refused
-from hanse.core.market.card_codec import encode_card
 from hanse.core.market.completeness import Completeness, completeness
 from hanse.core.market.concepts import concepts
 from hanse.core.market.listings import (
     Problem,
-    card_of,
     cleaned,
-    listing_body,
-    price_body,
-    release_body,
 )
 from hanse.core.model.ids import EntryId
 from hanse.core.model.listing import Draft, TierDraft
@@ -62,9 +57,7 @@ from hanse.core.store.drafts import (
 from hanse.core.store.objects import ManifestRow
 from hanse.core.trade.terms import (
     DEFAULT_LICENCE,
-    licence_text,
     template,
-    template_of,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +67,6 @@ if TYPE_CHECKING:
     from hanse.core.engine.content import Content
     from hanse.core.engine.context import Context
     from hanse.core.engine.gate import Gate
-    from hanse.core.ledger.kinds import Body
     from hanse.core.model.control import Control
     from hanse.core.model.running import ModelRunner
     from hanse.core.store.unit_of_work import Repositories, UnitOfWork
@@ -334,7 +326,11 @@ class Publishing:
         if view.errors:
             raise DraftHasProblems(view.errors)
         self.seal(draft_id, control)
-        return show(self._context, self._plan(view.draft), about=_about(row))
+        return show(
+            self._context,
+            plan_release(self._context, self._content, self._gate, view.draft),
+            about=_about(row),
+        )
 
     def publish(self, draft_id: bytes, preview: Preview) -> PublishedView:
         """Sign what ``preview`` showed; the Entries are on disk when this returns.
@@ -372,63 +368,6 @@ class Publishing:
             level=level,
             warnings=(*still_true(told, draft), *(one for one in found if one.is_warning)),
         )
-
-    def _plan(self, draft: Draft) -> tuple[PlannedEntry, ...]:
-        """Say which Bodies a Draft comes to: Listing, Release, price, as far as they are new."""
-        assert draft.artifact is not None
-        context, vocabulary = self._context, concepts()
-        now_ms = context.clock.now_ms()
-        card = self._content.small.put(encode_card(card_of(draft)))
-        for tier in draft.tiers:
-            known = template_of(tier.terms)
-            text = licence_text(tier.text) if known is None else known.document
-            self._content.small.put(text.encode())
-        seal = None
-        if not gives_in_the_clear(draft):
-            with context.store.reads() as reads:
-                sealing = self._content.sealing(reads, draft.artifact)
-            assert sealing is not None
-            seal = sealing.seal
-        old = None
-        if draft.listing is not None:
-            with context.store.reads() as reads:
-                old = own_listing(reads, context.identity, draft.listing)
-
-        def make_listing(salt: bytes, _ids: Sequence[EntryId]) -> Body:
-            return listing_body(draft, salt, now_ms=now_ms, vocabulary=vocabulary)
-
-        def listing_of(ids: Sequence[EntryId]) -> bytes:
-            return draft.listing or ids[0]
-
-        def make_release(salt: bytes, ids: Sequence[EntryId]) -> Body:
-            return release_body(draft, salt, listing=listing_of(ids), card=card, seal=seal)
-
-        def make_price(salt: bytes, ids: Sequence[EntryId]) -> Body:
-            return price_body(draft, salt, listing=listing_of(ids))
-
-        def refs_listing(_ids: Sequence[EntryId]) -> Sequence[bytes]:
-            return () if draft.listing is None else (draft.listing,)
-
-        def refs_release(ids: Sequence[EntryId]) -> Sequence[bytes]:
-            before = () if draft.supersedes is None else (draft.supersedes,)
-            return (listing_of(ids), *before)
-
-        def refs_price(ids: Sequence[EntryId]) -> Sequence[bytes]:
-            return (listing_of(ids),)
-
-        plan = [PlannedEntry(make_release, refs_release)]
-        new_listing = listing_body(draft, bytes(16), now_ms=now_ms, vocabulary=vocabulary)
-        if old is None or differs(old.listing, new_listing):
-            plan.insert(0, PlannedEntry(make_listing, refs_listing))
-        new_price = price_body(draft, bytes(16), listing=draft.listing or bytes(32))
-        if old is None or old.price is None or differs(old.price, new_price):
-            plan.append(PlannedEntry(make_price, refs_price))
-        place = next(n for n, one in enumerate(plan) if one.make is make_release)
-        with context.store.reads() as reads:
-            certificate = self._gate.plan(reads, draft, card_of(draft), lambda ids: ids[place])
-        if certificate is not None:
-            plan.append(certificate)
-        return tuple(plan)
 
     # --- what is held ------------------------------------------------------------------------
 

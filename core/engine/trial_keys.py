@@ -1,7 +1,8 @@
-"""The piece keys of a Sealed local trial, on the buyer's machine: kept, used, erased.
+"""The keys of Trials: what a seller derives, and what a buyer keeps, uses and erases.
 
-* They are kept as they came, a private Blob sealed under a key of the GRANT, among the secrets
-  of the store: gone in the same transaction that notes it.
+* The seller's Content key comes from his seeds and the seal's salt, and leaves in no form.
+* The buyer's piece keys are kept as they came, a private Blob sealed under a key of the GRANT,
+  among the secrets of the store: gone in the same transaction that notes it.
 * Erased they are when the runs are used up, when the date has passed, and when the clock shows
   an hour less than it once did; then the same file brings them no second time.
 * Whoever controls a computer could have copied them before.  The sentence of the view says so.
@@ -13,9 +14,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from hanse.core.artifacts.opening import WrongContentKey
+from hanse.core.crypto.stream import content_key_commitment
+from hanse.core.keystore.keystore import SeedsMissing
 from hanse.core.trade.trial_rules import TrialSpent, check_local
 
 if TYPE_CHECKING:
+    from hanse.core.engine.context import Context
+    from hanse.core.ledger.kinds import Seal
     from hanse.core.model.ids import EntryId
     from hanse.core.model.trial import SealedTerms
     from hanse.core.store.trials import TrialRow
@@ -23,6 +29,20 @@ if TYPE_CHECKING:
     from hanse.core.trade.trial_rules import SpentWord
 
 _PREFIX: Final = "trial_keys/"
+
+
+def content_key_of(context: Context, held: Repositories, seal: Seal) -> bytes:
+    """Derive the Content key of an own Release.
+
+    Raises ``SeedsMissing`` or ``WrongContentKey``.
+    """
+    seeds = context.all_seeds(held).get(seal.epoch)
+    if seeds is None:
+        raise SeedsMissing(epoch=seal.epoch)
+    key = seeds.content_key(seal.salt)
+    if (found := content_key_commitment(key)) != seal.ck_commit:
+        raise WrongContentKey(expected=seal.ck_commit, found=found)
+    return key
 
 
 def keep_keys(uow: UnitOfWork, trial: EntryId, sealed: bytes) -> None:

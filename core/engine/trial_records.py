@@ -133,3 +133,11 @@ def exchanges_of(held: Repositories, row: TrialRow) -> Iterator[Exchange]:
                 raise TrialDamaged(trial=row.trial, part="answer") from error
             yield Exchange(query, answer)
         after = page[-1].i
+
+
+def step_id(row: TrialRow, raw: bytes) -> EntryId:
+    """Return the Entry id of a kept step."""
+    try:
+        return check_disclosure(decode(raw, Disclosure))[0].entry_id
+    except (RejectedEntry, VerificationFailed) as error:
+        raise TrialDamaged(trial=row.trial, part="step") from error

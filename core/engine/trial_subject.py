@@ -10,32 +10,30 @@ What may be granted is decided in ``hanse.core.trade``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from hanse.core.artifacts.formats import recognise_artifact
 from hanse.core.artifacts.manifest import read_manifest, read_sealed_manifest
 from hanse.core.artifacts.sealing import check_sealed
-from hanse.core.certify.source import StagedModel
+from hanse.core.certify.inspecting import inspect_limits
 from hanse.core.engine.catalogue import CardMissing
 from hanse.core.errors import Refused, RejectedEntry, WrongUse
 from hanse.core.market.card_codec import read_card
-from hanse.core.model.artifact import RUNNABLE
 from hanse.core.model.ids import EntryId
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hanse.core.artifacts.manifest import Manifest, SealedManifest
     from hanse.core.engine.content import Content
     from hanse.core.model.artifact import Format
     from hanse.core.model.card import ModelCard
     from hanse.core.model.control import Control
     from hanse.core.model.ids import IdentityId
+    from hanse.core.model.running import WorkerLimits
     from hanse.core.store.listings import ReleaseRow
     from hanse.core.store.unit_of_work import Repositories
 
-_ONNX: Final = "onnx"
+_TEXTS: Final = (".md", ".txt", ".json", ".csv", ".toml", ".yaml", ".yml", ".html", ".license")
+_CPU_SECONDS: Final = 60 * 60  # all questions of one Worker together; each has its own wall limit
 
 
 class UnknownRelease(WrongUse):
@@ -43,6 +41,14 @@ class UnknownRelease(WrongUse):
 
     code = "trial.unknown_release"
     text = "no release {release} is held here"
+    fields = ("release",)
+
+
+class OwnRelease(WrongUse):
+    """A Release of one's own needs no Trial: its files are here."""
+
+    code = "trial.own_release"
+    text = "release {release} is of this account"
     fields = ("release",)
 
 
@@ -118,25 +124,10 @@ def sealed_files(
     return plain, sealed
 
 
-def plain_model(content: Content, artifact: bytes, scratch: Path) -> StagedModel:
-    """Return the model of an Artifact whose plain files are held here.
-
-    Raises ``ObjectMissing`` for the Manifest or the first file that is not, and
-    ``NoRunnableModel``.
-    """
-    manifest = content.manifest(artifact)
-    for file in manifest.files:
-        content.pieces.open(file.root, file.size).close()
-    files = content.files(manifest)
-    layout = recognise_artifact(files)
-    model = next((one for one in layout.models if one.format in RUNNABLE), None)
-    if model is None:
-        found = tuple(one.format for one in layout.models)
-        raise NoRunnableModel(artifact=artifact, formats=found)
-    beside = () if model.format != _ONNX else (*layout.arrays, *layout.others)
-    copied = frozenset(name for name in beside if files[name].stat().st_size)
-    named = {name: files[name] for name in (model.file, *sorted(copied))}
-    return StagedModel(model.file, model.format, named, scratch, copied)
+def run_limits(size_bytes: int, threads: int = 1) -> WorkerLimits:
+    """Return how much a Worker may take that runs a model somebody waits for."""
+    limits = inspect_limits(size_bytes, threads)
+    return replace(limits, cpu_seconds=_CPU_SECONDS, nice=0)
 
 
 def model_file(subject: Subject, manifest: Manifest) -> tuple[str, Format]:
@@ -149,3 +140,19 @@ def model_file(subject: Subject, manifest: Manifest) -> tuple[str, Format]:
             return variant.file, "tflite"
     found = tuple(variant.format for variant in subject.card.variants)
     raise NoRunnableModel(artifact=subject.artifact, formats=found or subject.row.formats)
+
+
+def files_beside(subject: Subject, manifest: Manifest, file: str) -> tuple[str, ...]:
+    """Name the files an ONNX graph may keep its tensors in: all that are neither text nor model.
+
+    The graph is sealed, so nobody can look which it names; too many take memory and no more.
+    """
+    models = {variant.file for variant in subject.card.variants}
+    return tuple(
+        one.path
+        for one in manifest.files
+        if one.size
+        and one.path != file
+        and one.path not in models
+        and not one.path.lower().endswith(_TEXTS)
+    )

@@ -116,14 +116,14 @@ class ReplayView:
 
 @dataclass(frozen=True, slots=True)
 class AnsweredFile:
-    """What a seller's app made of a buyer's file: the reply, and each Trial it was about.
+    """What a seller's app made of a buyer's file: the reply, and the Trial it was about.
 
     ``answered`` counts answers signed now, ``repeated`` those that were kept and are sent again;
     ``stopped`` is the word of the rule that ended it, empty when everything was answered.
     """
 
     reply: bytes
-    trials: tuple[TrialView, ...]
+    trial: TrialView
     answered: int
     repeated: int
     stopped: str

@@ -13,7 +13,7 @@ What the counts come to is ``hanse.core.store.catalogue``'s.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from sqlalchemy import (
     Connection,
@@ -35,7 +35,7 @@ from hanse.core.store.projections import read_hashes
 from hanse.core.store.tables import releases
 
 if TYPE_CHECKING:
-    from typing import Any, Literal
+    from typing import Any
 
     from hanse.core.model.certificate import Outcome, Role, Verdict
     from hanse.core.model.running import Grade
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 CERTIFICATES_PER_PAGE: Final = 50
 REVIEWS_PER_PAGE: Final = 50
 
+ReviewVerdict = Literal["approve", "object", "abstain"]
+Conflict = Literal["none", "customer", "colleague", "paid", "other"]
 PageKey = tuple[int, bytes]  # time_ms, id of the Entry
 _LAST: Final[PageKey] = (2**63 - 1, b"")
 
@@ -235,8 +237,8 @@ class HumanReviewRow:
     artifact: bytes
     identity: IdentityId
     time_ms: int
-    verdict: Literal["approve", "object", "abstain"]
-    conflict: str
+    verdict: ReviewVerdict
+    conflict: Conflict
     paid_by: str | None
     points: tuple[ReviewPoint, ...]
     notes: str

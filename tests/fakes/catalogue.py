@@ -12,6 +12,7 @@ from sqlalchemy import insert
 from hanse.core.ledger.codec import encode
 from hanse.core.model.licence import RIGHTS, Terms, tier_map
 from hanse.core.store.catalogue import CatalogueEntry, Sources, catalogue_entry
+from hanse.core.store.certification_tables import certificates
 from hanse.core.store.projections import NO_RELEASE, write_list
 from hanse.core.store.search import Fts5Index
 from hanse.core.store.tables import (
@@ -55,6 +56,7 @@ class Shown:
     exponent: int = 2
     size: int = 1_000_000
     level: int = 0
+    contradicted: bool = False
     score_milli: int | None = None
     seller: bytes = ANNA
     state: str = "open"
@@ -124,18 +126,19 @@ def entry_of(shown: Shown, number: int) -> CatalogueEntry:
         ceil=shown.price_minor or 0,
         params=encode({}),
     )
-    made = catalogue_entry(Sources(listing, (release,), (price,), None))
-    assert made is not None
-    values = {**made.values, "level": shown.level, "score_milli": shown.score_milli}
-    if not shown.level:
-        return CatalogueEntry(values, made.doc, made.facets)
-    # Levels come with certification; until then the keeper writes none.
-    facets = tuple(
-        (facet, str(shown.level) if facet == "level" else value) for facet, value in made.facets
+    found = (
+        Row(
+            certificates,
+            identity=shown.seller,
+            level=shown.level,
+            outcome="PASSED",
+            quality_failed=shown.contradicted,
+        ),
     )
-    words = made.doc.facets.replace("levelz3az0", f"levelz3az{shown.level}")
-    doc = type(made.doc)(made.doc.title, made.doc.tags, made.doc.text, made.doc.stems_source, words)
-    return CatalogueEntry(values, doc, facets)
+    made = catalogue_entry(Sources(listing, (release,), (price,), None, found))
+    assert made is not None
+    values = {**made.values, "score_milli": shown.score_milli}
+    return CatalogueEntry(values, made.doc, made.facets)
 
 
 @dataclass

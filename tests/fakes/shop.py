@@ -82,8 +82,17 @@ def free_tiers() -> tuple[TierDraft, ...]:
 
 
 def described(**values: object) -> Callable[[Draft], Draft]:
-    """Return the edit that fills a Draft; title, text and price have a value anyway."""
-    known = {"title": "A model", "text": "What it does.", "price": "100", **values}
+    """Return the edit that fills a Draft; title, text and price have a value anyway.
+
+    Models are listed untested unless ``untested=False``: running them takes seconds.
+    """
+    known = {
+        "title": "A model",
+        "text": "What it does.",
+        "price": "100",
+        "untested": True,
+        **values,
+    }
 
     def change(draft: Draft) -> Draft:
         return msgspec.structs.replace(draft, **known)
@@ -104,8 +113,9 @@ def publish(
     draft = publishing.begin(file, control, listing=listing, preparation=preparation).draft_id
     if listing is None:
         publishing.edit(draft, described(**values))
-    elif values:
-        publishing.edit(draft, lambda known: msgspec.structs.replace(known, **values))
+    else:
+        changed = {"untested": True, **values}
+        publishing.edit(draft, lambda known: msgspec.structs.replace(known, **changed))
     return publishing.publish(draft, publishing.preview(draft, control))
 
 

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH  what is attacked is the kernel, and it knows no Path
+# ruff: noqa: PTH101, PTH102, PTH104, PTH108, PTH123, PTH208, PTH211
 """A child that was taken over: ``python -I attacker.py``, in the place of a Worker.
 
 It locks itself as a Worker does, then makes the attacks it is asked for.  It stands for native
@@ -6,15 +6,15 @@ code of a runtime that a model file made do what it likes, so it calls the kerne
 
 One JSON object comes first: ``profile`` ("none" for no lock), ``stage``, ``scratch``,
 ``memory_bytes``, ``cpu_seconds``, ``write_bytes``, ``target`` (a process to attack), ``victim``
-(a file outside), ``secret`` (another), ``port``, ``abstract`` (a socket's name), ``nobody``
-(drop root first), ``sabotage``.  Then one name of an attack a line; the answer is ``[name, what happened]``,
-where that is ``done`` or the name of an error.
+and ``secret`` (files outside), ``port`` and ``abstract`` (sockets), ``nobody`` (drop root first),
+``sabotage`` (a part to take out of the lock).  Then one name of an attack a line; the answer is
+``[name, what happened]``, where that is ``done``, the name of an error, or words.
 """
 
 from __future__ import annotations
 
+import codecs
 import ctypes
-import encodings.ascii  # what sockets would import late
 import errno
 import fcntl
 import json
@@ -633,6 +633,7 @@ def refuse(*_: object) -> None:
 
 def lock() -> lockdown.Lock | None:
     lockdown.prepare_to_lock()
+    codecs.lookup("ascii")  # what sockets would import late
     if asked["nobody"]:
         os.setgroups([])
         os.setresgid(65534, 65534, 65534)

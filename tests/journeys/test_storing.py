@@ -99,6 +99,18 @@ def test_a_dropped_draft_is_swept_only_once_its_files_are_old(anna: Person, tmp_
         assert engine.storing.heal(Control()) == ()
 
 
+def test_small_objects_outlast_every_sweep_and_quota(anna: Person) -> None:
+    with anna.open() as engine:
+        kept = [engine.content.small.put(raw) for raw in (b"golden vectors", b"piece keys")]
+        engine.storing.set_quota(0)
+        set_clock(anna, 10**13)
+        engine.storing.sweep()
+        assert [engine.content.small.get(digest) for digest in kept] == [
+            b"golden vectors",
+            b"piece keys",
+        ]
+
+
 def test_what_is_published_is_never_swept_and_a_forgotten_import_is(
     anna: Person, tmp_path: Path
 ) -> None:

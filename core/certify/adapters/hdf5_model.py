@@ -44,7 +44,7 @@ def read(stage: Path, file: str) -> ModelFacts:
         return ModelFacts(format="keras_h5", file=file, warnings=("never_loaded", "not_read"))
     words = Words()
     try:
-        with _H5PY.File(stage / file, "r") as opened:
+        with _H5PY.File(stage / file, "r", locking=False) as opened:  # nobody writes here
             parameters = _check_links(_H5PY, opened)
             config = _attribute(opened, "model_config")
             words.say("keras", _attribute(opened, "keras_version"))

@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hanse.core.attest.levels import QUALITY_ROWS_LEAST as ROWS_LEAST
-from hanse.core.certify.checks.results import failed, passed, warned
+from hanse.core.certify.checks.results import failed, passed, skipped, warned
+from hanse.core.certify.data import judge, measure_quality
 from hanse.core.errors import Refused
+from hanse.core.limits import STATEMENT_QUALITY_ROWS_MAX
 from hanse.core.market.claims import compare_claims, metric_id
+from hanse.core.market.scaled import micro_text
 from hanse.core.model.running import WorkerFailed
 
 if TYPE_CHECKING:
@@ -42,18 +45,16 @@ class Evaluation:
 
 def check_quality(run: SuiteRun, check: SuiteCheck) -> tuple[CheckResult, ...]:
     """Run every data set through the model and return a result for each metric."""
-    from hanse.core.certify.data.evaluating import evaluate_quality  # noqa: PLC0415
-
     rows: list[QualityRow] = []
     odd: list[CheckResult] = []
+    left_out: dict[str, str] = {}
     with run.fresh(1) as (worker, _):
         for number, one in enumerate(run.job.evaluations):
             run.checkpoint(number, len(run.job.evaluations))
             try:
                 ran = worker.evaluate(one.dataset.inputs, check.params["batch"], run.control)
-                found = evaluate_quality(
-                    one.dataset, ran.outputs, one.plan, is_public=one.is_public
-                )
+                judged = judge(one.dataset, ran.outputs, one.plan)
+                found = measure_quality(judged, is_public=one.is_public, control=run.control)
             except WorkerFailed as error:
                 if error.kind != "refused":
                     raise
@@ -63,9 +64,17 @@ def check_quality(run: SuiteRun, check: SuiteCheck) -> tuple[CheckResult, ...]:
                 name = one.dataset.name
                 odd.append(failed(ALL_METRICS, "not_judged", dataset=name, said=str(error)))
             else:
-                rows += found
-    run.quality = tuple(rows)
-    return (*odd[:1], *_judged(run, rows))
+                rows += found.rows
+                left_out |= {lost.metric: one.dataset.name for lost in found.left_out}
+    # Figures over all rows come first: of very many slices a Certificate has no room for the last.
+    run.quality = tuple(sorted(rows, key=lambda row: bool(row.slice))[:STATEMENT_QUALITY_ROWS_MAX])
+    measured = {row.metric for row in rows}
+    lost = [
+        skipped(f"quality.{metric}", "not_measurable", metric=metric, dataset=name)
+        for metric, name in left_out.items()
+        if metric not in measured
+    ]
+    return (*odd[:1], *_judged(run, rows), *lost)
 
 
 def _judged(run: SuiteRun, rows: Sequence[QualityRow]) -> list[CheckResult]:
@@ -100,16 +109,8 @@ def _worse(check_id: str, detail: str, claim: ComparedClaim) -> CheckResult:
         detail,
         claimed=micro_text(claim.claimed_micro),
         measured=micro_text(claim.measured_micro),
-        low=micro_text(claim.low_micro),
-        high=micro_text(claim.high_micro),
+        low="-" if claim.low_micro is None else micro_text(claim.low_micro),
+        high="-" if claim.high_micro is None else micro_text(claim.high_micro),
         dataset=claim.dataset,
         slice=claim.slice,
     )
-
-
-def micro_text(micro: int | None) -> str:
-    """Write millionths as a decimal fraction; a dash for nothing."""
-    if micro is None:
-        return "-"
-    sign, (whole, rest) = "-" if micro < 0 else "", divmod(abs(micro), 1_000_000)
-    return f"{sign}{whole}.{rest:06}".rstrip("0").rstrip(".")

@@ -53,7 +53,7 @@ def said_by_scanner(output: str) -> tuple[str, ...]:
     line = output[-_OUTPUT_CHARACTERS:].strip().rpartition("\n")[2]
     try:
         names = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         return ()

@@ -32,7 +32,7 @@ from hanse.core.certify.data.faults import (
     shown,
 )
 from hanse.core.certify.data.labels import as_labels
-from hanse.core.certify.data.recipe import ColumnSteps
+from hanse.core.certify.data.recipe import UNCHANGED, ColumnSteps
 from hanse.core.errors import FileUnreadable
 from hanse.core.limits import (
     CARD_LINE_CHARACTERS_MAX,
@@ -82,7 +82,7 @@ class CellsWanted:
 
     column: str
     kind: CellKind
-    steps: ColumnSteps = ColumnSteps()
+    steps: ColumnSteps = UNCHANGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def read_columns(
             if tuple(one.strip() for one in first) != header.columns:
                 raise DatasetRefused(path.name, "changed", named(first), named(header.columns))
             while rows := [row for row in islice(reader, _CHUNK_ROWS) if row]:
-                control.checkpoint("dataset.read", lines.size, total)
+                control.checkpoint("read_data", lines.size, total)
                 _check_widths(path.name, rows, len(header.columns), n)
                 if n + len(rows) > rows_most:
                     raise DatasetRefused(path.name, "rows", n + len(rows), rows_most)
@@ -139,7 +139,7 @@ def read_columns(
             raise DatasetRefused(path.name, "quoting", where, '"') from fault
     if n == 0:
         raise DatasetRefused(path.name, "no_rows", 0, 1)
-    control.checkpoint("dataset.read", total, total)
+    control.checkpoint("read_data", total, total)
     return CsvRows(lines.digest, n, tuple(one.array() for one in made))
 
 
@@ -247,9 +247,11 @@ def _checked_names(file: str, names: Sequence[str]) -> tuple[str, ...]:
         raise DatasetRefused(file, "columns", len(columns), DATASET_COLUMNS_MAX)
     if "" in columns:
         raise DatasetRefused(file, "column_empty", columns.index("") + 1, len(columns))
-    twice = [one for i, one in enumerate(columns) if one in columns[:i]] if len(
-        set(columns)
-    ) < len(columns) else []
+    twice = (
+        [one for i, one in enumerate(columns) if one in columns[:i]]
+        if len(set(columns)) < len(columns)
+        else []
+    )
     if twice:
         raise DatasetRefused(file, "column_twice", named(twice), 1)
     long = next((one for one in columns if len(one) > FACT_NAME_CHARACTERS_MAX), None)
@@ -373,9 +375,7 @@ class _Texts:
             if not text:
                 raise MissingValue(column=self._name, row=row)
             if len(text) > self._most:
-                raise NotANumber(
-                    column=self._name, row=row, found=shown(text), expected="shorter"
-                )
+                raise NotANumber(column=self._name, row=row, found=shown(text), expected="shorter")
         if len(self._codes) > DATASET_VALUES_MAX:
             raise DatasetRefused(self._name, "values", len(self._codes), DATASET_VALUES_MAX)
 
@@ -385,9 +385,9 @@ class _Texts:
         widest = max(map(len, self._codes))
         texts = np.array(list(self._codes), dtype=f"U{widest}")
         if self._is_label and (numbers := as_labels(texts)).dtype.kind == "i":
-            return numbers[codes]
+            return np.take(numbers, codes)
         if len(codes) * widest * 4 > DATASET_MEMORY_BYTES_MAX:
             raise DatasetRefused(
                 self._name, "memory", len(codes) * widest * 4, DATASET_MEMORY_BYTES_MAX
             )
-        return texts[codes]
+        return np.take(texts, codes)

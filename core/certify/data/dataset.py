@@ -8,19 +8,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-from hanse.core.certify.data.mapping import DataMapping
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hanse.core.certify.data.mapping import DataMapping
     from hanse.core.model.arrays import Array
     from hanse.core.model.artifact import TensorFacts
     from hanse.core.model.card import ModelCard
     from hanse.core.model.control import Control
 
-    ReadImages = Callable[[Sequence[str], tuple[int, int] | None, int, Control], Array]
+
+class ReadImages(Protocol):
+    """Decodes pictures of a Worker's stage, as ``Worker.read_images`` does."""
+
+    def __call__(
+        self, files: Sequence[str], size: tuple[int, int] | None, channels: int, control: Control
+    ) -> Array:
+        """Return uint8 [n, h, w, channels]."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +46,15 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class DataNote:
-    """Something odd that is told and not refused; ``word`` is stable (``dataset.note.WORD``).
+    """Something odd that is told and not refused; ``code`` is that of its sentence.
 
-    ``by_order``: columns were taken in the order of the file; ``outside_range``: ``count`` values
-    of ``column`` lie outside the range the card gives; ``target_left``: the one column left was
-    taken as the truth; ``slices_left_out``: ``count`` further values of the slice are not told
-    apart; ``rows_left_out``: ``count`` rows were not asked about.
+    ``by_order``: ``count`` columns were taken for input ``column`` in the order of the file;
+    ``outside_range``: ``count`` values of ``column`` lie outside the range the card gives;
+    ``target_left``: the one column left was taken as the truth; ``slices_left_out``: ``count``
+    further values of the slice ``column`` are not told apart.
     """
 
-    word: str
+    code: str
     column: str = ""
     count: int = 0
 

@@ -45,22 +45,20 @@ class ImageFile:
 def list_images(folder: Path, control: Control) -> tuple[ImageFile, ...]:
     """List the pictures in the order of their paths; whoever stages them takes the same list."""
     found: list[ImageFile] = []
-    labels = 0
-    for label in _entries(folder):
+    for number, label in enumerate(_entries(folder), start=1):
         if not label.is_dir(follow_symlinks=False):
             raise DatasetRefused(folder.name, "not_a_class", shown(label.name), "folder")
         if len(label.name) > CARD_LINE_CHARACTERS_MAX:
             raise DatasetRefused(
                 folder.name, "class_name", shown(label.name), CARD_LINE_CHARACTERS_MAX
             )
-        labels += 1
-        if labels > CLASSES_MAX:
-            raise DatasetRefused(folder.name, "classes", labels, CLASSES_MAX)
+        if number > CLASSES_MAX:
+            raise DatasetRefused(folder.name, "classes", number, CLASSES_MAX)
         for entry in _entries(Path(label.path)):
             found.append(_image(folder.name, label.name, entry))
             if len(found) > DATASET_IMAGES_MAX:
                 raise DatasetRefused(folder.name, "images", len(found), DATASET_IMAGES_MAX)
-        control.checkpoint("dataset.list", len(found), len(found))
+        control.checkpoint("list_pictures", len(found), len(found))
     if not found:
         raise DatasetRefused(folder.name, "no_images", 0, 1)
     return tuple(sorted(found, key=lambda one: one.name))
@@ -71,7 +69,7 @@ def folder_digest(images: Sequence[ImageFile], control: Control) -> bytes:
     lines = []
     quiet = type(control)()  # progress is told by files, not by the bytes of each
     for number, image in enumerate(images):
-        control.checkpoint("dataset.hash", number, len(images))
+        control.checkpoint("hash_data", number, len(images))
         lines.append(f"{file_digest(image.path, quiet).hex()} {image.name} {image.label}\n")
     return hashlib.sha256("".join(sorted(lines)).encode()).digest()
 

@@ -5,8 +5,8 @@
 * 2,000 resamples, percentile method, in batches of 100.  What is drawn are rows, or whole users
   or series where the data name them.  A metric of the confusion matrix is drawn from its cells,
   which is the same thing and faster.
-* Above 20,000 rows it is blocks of rows that are drawn, put together by chance: for sums over
-  rows that is the same interval at a cost that does not grow.
+* Above 20,000 rows it is blocks of rows that are drawn, put together by chance, or counts of
+  cells: for sums over rows that is the same interval at a cost that does not grow.
 * The seed is the first 8 bytes of SHA-256(data digest, metric): whoever has the data gets the same
   interval.  An interval always holds its value.
 
@@ -17,7 +17,6 @@ interval, which is said and not papered over.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +25,8 @@ from scipy.sparse import csr_array
 from scipy.stats import binom, binomtest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hanse.core.model.arrays import Array
 
 RESAMPLES: Final = 2000
@@ -33,7 +34,6 @@ BATCH: Final = 100
 LEVEL: Final = 0.95
 ROWS_DRAWN_MOST: Final = 20_000
 _BLOCKS: Final = 2000
-_CELLS_DRAWN: Final = 512  # so many cells are drawn as such
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,9 @@ class Summed:
     Either ``rows`` [n, k] holds what each row adds, or ``cells`` [n] says which of ``size`` counts
     it adds one to.  ``value`` takes sums [..., k] and gives [...], NaN where there is none.
     ``is_share`` marks a share: the first sum over the second.  ``are_groups`` says that its rows
-    are users or series already.  ``quantile`` is the sorted sample and the share below, where the
-    metric is such a value: of many rows its interval is found by counting.
+    are users or series already, ``is_confusion`` that its cells are those of a confusion matrix.
+    ``quantile`` is the sorted sample and the share below, where the metric is such a value: of
+    many rows its interval is found by counting.
     """
 
     value: Callable[[Array], Array]
@@ -53,6 +54,7 @@ class Summed:
     size: int = 0
     is_share: bool = False
     are_groups: bool = False
+    is_confusion: bool = False
     quantile: tuple[Array, float] | None = None
 
     @property
@@ -75,11 +77,12 @@ class Summed:
             return float(self.value(self.totals()[None, :])[0])
 
     def table(self, units: Array | None, count: int) -> Array | csr_array:
-        """Return what each of ``count`` units adds, [count, k]; a unit is a row without ``units``."""
+        """Return what each of ``count`` units adds, [count, k]; a row is one without ``units``."""
         if self.rows is not None:
             if units is None:
                 return self.rows
-            return _indicator(units, count) @ self.rows
+            made = _indicator(units, count) @ self.rows
+            return made if isinstance(made, csr_array) else np.asarray(made)
         assert self.cells is not None
         places = np.arange(len(self.cells)) if units is None else units
         ones = np.ones(len(self.cells))
@@ -112,9 +115,9 @@ def interval_of(metric: Summed, groups: Array | None, seed: int) -> Interval:
     if groups is None and is_large and metric.quantile is not None:
         return _counted(*metric.quantile)
     chance = np.random.default_rng(seed)
-    is_of_cells = metric.cells is not None and (is_large or metric.size <= _CELLS_DRAWN)
-    if groups is None and is_of_cells:
-        return _percentiles(metric, _from_cells(metric, chance), "multinomial")
+    if groups is None and metric.cells is not None and (is_large or metric.is_confusion):
+        method = "multinomial" if metric.is_confusion else "bootstrap"
+        return _percentiles(metric, _from_cells(metric, chance), method)
     units, count = units_of(metric.n, groups, chance)
     (values,) = resampled((metric,), units, count, chance)
     is_grouped = groups is not None or metric.are_groups
@@ -190,10 +193,10 @@ def _from_cells(metric: Summed, chance: np.random.Generator) -> Array:
 
 
 def _counted(ordered: Array, share: float) -> Interval:
-    """Return the interval of a quantile: the places in the sorted sample it may have, binomially."""
+    """Return the interval of a quantile by the places it may have in the sample (binomial)."""
     edge = (1 - LEVEL) / 2
     n = len(ordered)
-    low, high = (int(one) for one in binom.ppf((edge, 1 - edge), n, share))
+    low, high = (int(binom.ppf(one, n, share)) for one in (edge, 1 - edge))
     return Interval(float(ordered[max(0, low - 1)]), float(ordered[min(n - 1, high)]), "order")
 
 

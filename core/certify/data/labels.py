@@ -43,7 +43,7 @@ def encode(truth: Array, labels: Sequence[str]) -> Array:
     unknown = [one for one in texts if one not in by_name]
     if not unknown:
         codes = np.array([by_name[one] for one in texts], dtype=np.int64)
-    elif truth.dtype.kind in "iu" and 0 <= int(values[0]) and int(values[-1]) < len(labels):
+    elif truth.dtype.kind in "iu" and int(values[0]) >= 0 and int(values[-1]) < len(labels):
         codes = values.astype(np.int64)
     else:
         if truth.dtype.kind in "iu" and len(unknown) == len(texts):  # meant as places

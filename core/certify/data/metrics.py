@@ -12,6 +12,7 @@ Intervals are made in ``intervals.py`` of the sums that are returned here.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
 
 BINS: Final = 15
 _COARSE_BINS: Final = 1024
+_FINE_BINS: Final = 4096  # where a single bin is looked for
 _CLASS_BINS: Final = 256
 _CLASSES_OF_AUC_MOST: Final = 64
 _NO_MORE_THAN: Final = 1e-12  # rounding of a share against a bound
 
 
 class Unmeasurable(Exception):
-    """This metric has no value here; ``reason`` is a stable word."""
+    """A metric has no value here; ``reason`` is a stable word."""
 
     def __init__(self, reason: str) -> None:
         """Say why."""
@@ -79,7 +81,12 @@ def _of_classes(
             return _auc(*_of_positive(judged), _COARSE_BINS if is_coarse else 0)
         case "recall_at_fpr":
             scores, hits = _of_positive(judged)
-            return _recall_at(scores, hits, parameter_of(metric), 4096 if is_coarse else 0)
+            return _recall_at(scores, hits, parameter_of(metric), _FINE_BINS if is_coarse else 0)
+        case _:
+            return _of_probabilities(base, judged)
+
+
+def _of_probabilities(base: str, judged: Judged) -> Summed:
     if not judged.is_probability or judged.scores is None:
         raise Unmeasurable("no_probabilities")
     match base:
@@ -133,12 +140,12 @@ def _of_confusion(base: str, truth: Array, said: Array) -> Summed:
         both = true + (of_said @ sums.T).T
         return _mean_of_some(2 * hits / both, both > 0)
 
-    return Summed(value, cells=cells, size=len(some))
+    return Summed(value, cells=cells, size=len(some), is_confusion=True)
 
 
 def _mean_of_some(values: Array, counted: Array) -> Array:
     """Return the mean over the last axis of the values that are counted."""
-    return np.where(counted, values, 0.0).sum(axis=-1) / counted.sum(axis=-1)
+    return _over(np.where(counted, values, 0.0).sum(axis=-1), counted.sum(axis=-1))
 
 
 def _of_finds(metric: str, base: str, judged: Judged) -> Summed:
@@ -155,13 +162,18 @@ def _of_finds(metric: str, base: str, judged: Judged) -> Summed:
             return share(~finds & ~true, ~true)
         case "false_positive_rate":
             return share(finds & ~true, ~true)
+        case _:
+            return _f1(finds, true)
+
+
+def _f1(finds: Array, true: Array) -> Summed:
     cells = finds.astype(np.int64) * 2 + true  # neither, missed, false alarm, found
 
     def value(sums: Array) -> Array:
         found = sums[..., 3]
-        return 2 * found / (2 * found + sums[..., 1] + sums[..., 2])
+        return _over(2 * found, 2 * found + sums[..., 1] + sums[..., 2])
 
-    return Summed(value, cells=cells, size=4)
+    return Summed(value, cells=cells, size=4, is_confusion=True)
 
 
 def _of_positive(judged: Judged) -> tuple[Array, Array]:
@@ -186,7 +198,7 @@ def _auc_value(sums: Array) -> Array:
     """Return the AUC of [..., places, 2]: how often a find lies above another, ties half."""
     others, finds = sums[..., 0], sums[..., 1]
     below = np.cumsum(others, axis=-1) - others / 2
-    return (finds * below).sum(axis=-1) / (finds.sum(axis=-1) * others.sum(axis=-1))
+    return _over((finds * below).sum(axis=-1), finds.sum(axis=-1) * others.sum(axis=-1))
 
 
 def _auc(scores: Array, hits: Array, bins: int) -> Summed:
@@ -217,9 +229,7 @@ def _auc_of_many(judged: Judged, *, is_drawn: bool) -> Summed:
 
     def value(sums: Array) -> Array:
         pairs = sums.reshape(*sums.shape[:-1], sizes[-1], 2)
-        every = [
-            _auc_value(pairs[..., start:end, :]) for start, end in zip(sizes, sizes[1:], strict=False)
-        ]
+        every = [_auc_value(pairs[..., start:end, :]) for start, end in itertools.pairwise(sizes)]
         stacked = np.stack(every, axis=-1)
         return _mean_of_some(stacked, np.isfinite(stacked))
 
@@ -234,7 +244,7 @@ def _recall_at(scores: Array, hits: Array, fpr: float, bins: int) -> Summed:
         pairs = sums.reshape(*sums.shape[:-1], size, 2).cumsum(axis=-2)
         others, finds = pairs[..., 0], pairs[..., 1]
         is_allowed = others / others[..., -1:] <= fpr + _NO_MORE_THAN
-        return np.where(is_allowed, finds, 0.0).max(axis=-1) / finds[..., -1]
+        return _over(np.where(is_allowed, finds, 0.0).max(axis=-1), finds[..., -1])
 
     return Summed(value, cells=places * 2 + hits, size=size * 2)
 
@@ -243,9 +253,11 @@ def _squared(judged: Judged) -> Array:
     assert judged.scores is not None
     if judged.scores.shape[1] == 2:
         scores, hits = _of_positive(judged)
-        return np.square(scores - hits)
+        gaps: Array = np.square(scores - hits)
+        return gaps
     own = np.take_along_axis(judged.scores, judged.truth[:, None], axis=1)[:, 0]
-    return np.square(judged.scores).sum(axis=1) - np.square(own) + np.square(own - 1)
+    total: Array = np.square(judged.scores).sum(axis=1) - np.square(own) + np.square(own - 1)
+    return total
 
 
 def _calibration(judged: Judged) -> Summed:
@@ -265,7 +277,7 @@ def _calibration(judged: Judged) -> Summed:
     def value(sums: Array) -> Array:
         by_bin = sums.reshape(*sums.shape[:-1], BINS, 3)
         gaps = np.abs(by_bin[..., 1] - by_bin[..., 2]).sum(axis=-1)
-        return gaps / by_bin[..., 0].sum(axis=-1)
+        return _over(gaps, by_bin[..., 0].sum(axis=-1))
 
     return Summed(value, rows=rows)
 
@@ -273,9 +285,7 @@ def _calibration(judged: Judged) -> Summed:
 # --- figures --------------------------------------------------------------------------------
 
 
-def _of_figures(
-    metric: str, base: str, judged: Judged, target: int, *, is_coarse: bool
-) -> Summed:
+def _of_figures(metric: str, base: str, judged: Judged, target: int, *, is_coarse: bool) -> Summed:
     assert judged.values is not None
     truth, said = judged.truth[:, target], judged.values[:, target]
     error = said - truth
@@ -308,11 +318,11 @@ def _of_figures(
 def _explained(sums: Array) -> Array:
     squares, total, of_squares, n = (sums[..., i] for i in range(4))
     spread = of_squares - np.square(total) / n
-    return 1 - squares / np.where(spread > 0, spread, np.nan)
+    return np.subtract(1.0, _over(squares, np.where(spread > 0, spread, np.nan)))
 
 
 def _quantile(sizes: Array, below: float, *, is_coarse: bool) -> Summed:
-    """Return the value that a share ``below`` of rows does not exceed, between two rows linearly."""
+    """Return the value that a share ``below`` of rows does not exceed, linear between rows."""
     ordered = np.sort(sizes)
     if is_coarse:
         places, size = _in_order(sizes, _COARSE_BINS)
@@ -329,7 +339,8 @@ def _quantile(sizes: Array, below: float, *, is_coarse: bool) -> Summed:
         first = (heaped > low[..., None]).argmax(axis=-1)
         second = (heaped > np.ceil(at)[..., None]).argmax(axis=-1)
         part = at - low
-        return values[first] + (values[second] - values[first]) * part
+        between: Array = values[first] + (values[second] - values[first]) * part
+        return between
 
     return Summed(value, cells=places, size=size, quantile=(ordered, below))
 
@@ -401,5 +412,8 @@ def _counted(values: Array) -> Array:
 
 
 def _ratio(sums: Array) -> Array:
-    found: Array = sums[..., 0] / sums[..., 1]
-    return found
+    return _over(sums[..., 0], sums[..., 1])
+
+
+def _over(upper: Array, lower: Array) -> Array:
+    return np.divide(upper, lower)

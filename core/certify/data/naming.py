@@ -76,14 +76,14 @@ def map_table(
             raise _unmapped(tensor, columns)
         inputs[tensor.name] = left
         if not is_every:
-            notes.append(DataNote("by_order", tensor.name, len(left)))
+            notes.append(DataNote("dataset.note.by_order", tensor.name, len(left)))
     if not targets:
         used = {name for one in inputs.values() for name in one}
         left = tuple(one for one in columns if one not in used and one not in reserved)
         if len(left) != 1:
             raise MappingNeeded(tensor=TARGET, expected="", found=named(left or columns))
         targets = left
-        notes.append(DataNote("target_left", left[0]))
+        notes.append(DataNote("dataset.note.target_left", left[0]))
     for tensor in wanted.inputs:
         if width(tensor) not in (None, len(inputs[tensor.name])):
             raise _unmapped(tensor, inputs[tensor.name])
@@ -204,7 +204,11 @@ def _complete(
 
 
 def _unmapped(tensor: TensorFacts, found: Iterable[str]) -> MappingNeeded:
-    shape = "" if tensor.shape is None else ", ".join("?" if x is None else str(x) for x in tensor.shape)
+    shape = (
+        ""
+        if tensor.shape is None
+        else ", ".join("?" if x is None else str(x) for x in tensor.shape)
+    )
     return MappingNeeded(
         tensor=tensor.name, expected=f"{tensor.dtype}[{shape}]", found=named(found)
     )

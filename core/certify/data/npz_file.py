@@ -84,7 +84,7 @@ def load_arrays(
     try:
         with np.load(path, allow_pickle=False) as file:
             for number, name in enumerate(kept):
-                control.checkpoint("dataset.read", number, len(kept))
+                control.checkpoint("read_data", number, len(kept))
                 array = file[name]
                 if array.shape != headers[name].shape or array.dtype != headers[name].dtype:
                     raise DatasetRefused(path.name, "changed", name, name)
@@ -106,7 +106,7 @@ def file_digest(path: Path, control: Control) -> bytes:
             while raw := stream.read(_CHUNK_BYTES):
                 digest.update(raw)
                 done += len(raw)
-                control.checkpoint("dataset.hash", done, total)
+                control.checkpoint("hash_data", done, total)
     except OSError as fault:
         raise FileUnreadable(path=path, detail=fault.strerror or str(fault)) from fault
     return digest.digest()

@@ -63,15 +63,23 @@ class Judged:
 
     def only(self, rows: Array) -> Judged:
         """Return the rows that are marked, or of the numbers given."""
-        parts = {
-            name: None if (held := getattr(self, name)) is None else held[rows]
-            for name in ("truth", "said", "scores", "values", "items", "groups")
-        }
-        return replace(self, **parts)
+
+        def part(held: Array | None) -> Array | None:
+            return None if held is None else held[rows]
+
+        return replace(
+            self,
+            truth=self.truth[rows],
+            said=part(self.said),
+            scores=part(self.scores),
+            values=part(self.values),
+            items=part(self.items),
+            groups=part(self.groups),
+        )
 
 
 def judge(dataset: DataSet, outputs: Mapping[str, Array], plan: QualityPlan) -> Judged:
-    """Find what ``plan`` judges among ``outputs``; raise ``OutputsUnusable`` or ``UnknownLabel``."""
+    """Find what ``plan`` judges; raise ``OutputsUnusable`` or ``UnknownLabel``."""
     found = {name: _flat(dataset.n, name, one) for name, one in outputs.items()}
     for number, step in enumerate(plan.post, start=1):
         if step.op in _BEFORE_MODEL or step.op == "nms":
@@ -139,7 +147,9 @@ def _classes(dataset: DataSet, found: Mapping[str, Array], plan: QualityPlan) ->
         is_probability = bool((scores >= 0).all() and (abs(totals - 1) <= _SUM_TOLERANCE).all())
         threshold = next((one for one in plan.post if one.op == "threshold"), None)
         if threshold is not None and positive is not None and len(labels) == 2:
-            said = np.where(_reaches(scores[:, positive], _number(threshold)), positive, 1 - positive)
+            said = np.where(
+                _reaches(scores[:, positive], _number(threshold)), positive, 1 - positive
+            )
         elif said is None or any(one.op == "argmax" for one in plan.post):
             said = scores.argmax(axis=1)
     return Judged(
@@ -157,9 +167,7 @@ def _number(step: RecipeStep) -> float:
 
 def _scores(found: Mapping[str, Array], plan: QualityPlan) -> Array | None:
     """Return [n, classes] in doubles, ``None`` when no output holds scores."""
-    wide = {
-        name: one for name, one in found.items() if one.ndim == 2 and one.dtype.kind == "f"
-    }
+    wide = {name: one for name, one in found.items() if one.ndim == 2 and one.dtype.kind == "f"}
     step = next((one for one in plan.post if one.op in ("softmax", "argmax", "threshold")), None)
     if plan.labels:
         fitting = {name: one for name, one in wide.items() if one.shape[1] == len(plan.labels)}
@@ -179,9 +187,7 @@ def _scores(found: Mapping[str, Array], plan: QualityPlan) -> Array | None:
             grown = np.exp(scores - scores.max(axis=1, keepdims=True))
             scores = grown / grown.sum(axis=1, keepdims=True)
         return scores
-    narrow = {
-        name: one for name, one in found.items() if one.ndim == 1 and one.dtype.kind == "f"
-    }
+    narrow = {name: one for name, one in found.items() if one.ndim == 1 and one.dtype.kind == "f"}
     one_name = _preferred(narrow, _SCORE_WORDS)
     if one_name is None:
         return None
@@ -283,9 +289,7 @@ def _ranking(dataset: DataSet, found: Mapping[str, Array], plan: QualityPlan) ->
         labels = plan.labels or tuple(str(i) for i in range(scores.shape[1]))
         items = np.argsort(-scores, axis=1, kind="stable")
         return Judged(dataset, plan, encode(dataset.truth, labels), labels, items=items)
-    single = {
-        name: one for name, one in found.items() if one.ndim == 1 and one.dtype.kind == "f"
-    }
+    single = {name: one for name, one in found.items() if one.ndim == 1 and one.dtype.kind == "f"}
     name = _preferred(single, _SCORE_WORDS)
     if name is None or dataset.groups is None:
         raise OutputsUnusable("no_ranking", _shapes(found))

@@ -10,13 +10,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from hanse.core.certify.data.faults import UnknownMetric
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from hanse.core.certify.data.dataset import DataSet, Wanted
     from hanse.core.model.card import ModelCard, RecipeStep
 
@@ -155,7 +156,7 @@ def usual_metrics(task: str, card: ModelCard | None) -> tuple[str, ...]:
 
 
 def plan_quality(
-    wanted: Wanted, dataset: DataSet, metrics: tuple[str, ...] | None = None
+    wanted: Wanted, dataset: DataSet, metrics: Sequence[str] | None = None
 ) -> QualityPlan:
     """Plan the measurement of ``wanted`` on ``dataset``.
 
@@ -164,9 +165,11 @@ def plan_quality(
     """
     card, kind = wanted.card, kind_of(wanted)
     claims = () if card is None else card.claims
-    asked = metrics
-    if asked is None:
-        claimed = tuple(one.metric for one in claims if kind in METRICS.get(base_of(one.metric), ()))
+    asked = tuple(metrics or ())
+    if not asked:
+        claimed = tuple(
+            one.metric for one in claims if kind in METRICS.get(base_of(one.metric), ())
+        )
         asked = tuple(dict.fromkeys((*claimed, *_USUAL[kind])))
     for one in asked:
         check_metric(one, kind)

@@ -4,7 +4,7 @@
 * Values outside the range a card gives are counted and told; the rows are used all the same.
 * Labels that the card does not know are refused here, before anything is run.
 
-What the model makes of it is judged in ``quality.py``.
+What the model makes of it is judged in ``evaluating.py``.
 """
 
 from __future__ import annotations
@@ -101,9 +101,7 @@ def _first_bytes(path: Path) -> bytes:
 # --- CSV ------------------------------------------------------------------------------------
 
 
-def _read_csv(
-    path: Path, wanted: Wanted, given: DataMapping | None, control: Control
-) -> DataSet:
+def _read_csv(path: Path, wanted: Wanted, given: DataMapping | None, control: Control) -> DataSet:
     header = read_header(path)
     mapping, notes = map_table(header.columns, wanted, given)
     steps = _pre(wanted)
@@ -133,9 +131,7 @@ def _read_csv(
         inputs[tensor.name] = applied(steps, tensor, flat)
     truths = rows.columns[of_inputs : of_inputs + len(mapping.targets)]
     marks = dict(zip(others, rows.columns[of_inputs + len(truths) :], strict=False))
-    return _finished(
-        _Raw(path.name, rows.sha256, inputs, truths, marks, notes), wanted, mapping
-    )
+    return _finished(_Raw(path.name, rows.sha256, inputs, truths, marks, notes), wanted, mapping)
 
 
 def _cells(tensor: TensorFacts, steps: Sequence[RecipeStep]) -> CellKind:
@@ -170,7 +166,7 @@ def _out_of_range(
         else:
             outside = _outside(values, port.low_micro, port.high_micro)
         if count := int(np.count_nonzero(outside)):
-            found.append(DataNote("outside_range", name, count))
+            found.append(DataNote("dataset.note.outside_range", name, count))
     return tuple(found)
 
 
@@ -262,9 +258,7 @@ def _read_folder(
     if known:  # before a picture is decoded
         encode(as_labels(truth), known)
     decoded = _decoded(images, picture, worker_images, control)
-    is_laid_out = any(
-        step.op == "layout" and step.tensor in ("", tensor.name) for step in steps
-    )
+    is_laid_out = any(step.op == "layout" and step.tensor in ("", tensor.name) for step in steps)
     was_resized = picture.size is not None
     if picture.is_channels_first and not is_laid_out:
         decoded = decoded.transpose(0, 3, 1, 2)
@@ -283,6 +277,7 @@ def _picture(tensor: TensorFacts, steps: Sequence[RecipeStep]) -> _Picture:
     if resize is not None and len(resize.numbers_micro) == 2:
         size = (resize.numbers_micro[0] // MICRO, resize.numbers_micro[1] // MICRO)
     shape = tensor.shape or ()
+    sides: tuple[object, ...]
     if len(shape) == _PICTURE_AXES:
         is_first = shape[1] in _CHANNELS and shape[3] not in _CHANNELS
         channels = shape[1] if is_first else shape[3]
@@ -307,7 +302,7 @@ def _decoded(
     parts: list[Array] = []
     held = 0
     for start in range(0, len(images), _IMAGES_AT_ONCE):
-        control.checkpoint("dataset.decode", start, len(images))
+        control.checkpoint("decode_pictures", start, len(images))
         some = [one.name for one in images[start : start + _IMAGES_AT_ONCE]]
         part = read(some, picture.size, picture.channels, control)
         before = parts[0].shape[1:] if parts else part.shape[1:]
@@ -390,5 +385,3 @@ def _pre(wanted: Wanted) -> tuple[RecipeStep, ...]:
 
 def _names(chosen: Sequence[str] | str) -> tuple[str, ...]:
     return (chosen,) if isinstance(chosen, str) else tuple(chosen)
-
-

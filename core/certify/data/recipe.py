@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hanse.core.model.card import RecipeStep
 
 _OF_COLUMNS: Final = frozenset({"category", "impute"})
+_CHANNELS: Final = frozenset({1, 3, 4})
 _BATCH_ROWS: Final = 4096  # resized at once
 
 
@@ -41,9 +42,14 @@ class ColumnSteps:
     missing: float | None = None
 
 
-def columns_of(steps: Sequence[RecipeStep], tensor: str, columns: Sequence[str]) -> list[ColumnSteps]:
+UNCHANGED: Final = ColumnSteps()
+
+
+def columns_of(
+    steps: Sequence[RecipeStep], tensor: str, columns: Sequence[str]
+) -> list[ColumnSteps]:
     """Return what the recipe does to each of ``columns``, of which ``tensor`` is made."""
-    found = [ColumnSteps() for _ in columns]
+    found = [UNCHANGED for _ in columns]
     for number, step in enumerate(steps, start=1):
         if step.op not in _OF_COLUMNS:
             continue
@@ -108,7 +114,8 @@ def _step(number: int, step: RecipeStep, made: Array, *, was_resized: bool) -> A
         case "scale":
             if len(numbers) != 2:
                 raise _refused(number, step, "counts", f"2, {len(numbers)}")
-            return _floating(made) * numbers[0] + numbers[1]
+            scaled: Array = _floating(made) * numbers[0] + numbers[1]
+            return scaled
         case "normalise":
             return _normalised(number, step, _floating(made), numbers)
         case "resize":
@@ -142,7 +149,7 @@ def _normalised(number: int, step: RecipeStep, made: Array, numbers: list[float]
         shape = [1] * made.ndim
         shape[axes[0]] = half
         mean, std = mean.reshape(shape), std.reshape(shape)
-    return ((made - mean) / std).astype(made.dtype)
+    return np.asarray((made - mean) / std, dtype=made.dtype)
 
 
 def _laid_out(number: int, step: RecipeStep, made: Array) -> Array:
@@ -161,31 +168,29 @@ def _laid_out(number: int, step: RecipeStep, made: Array) -> Array:
 
 
 def _padded(number: int, step: RecipeStep, made: Array, numbers: list[float]) -> Array:
-    if len(numbers) not in (1, 2) or numbers[0] != int(numbers[0]) or made.ndim < 2:
-        raise _refused(number, step, "counts", f"2, {len(numbers)}")
-    length, value = int(numbers[0]), numbers[1] if len(numbers) == 2 else 0.0
-    missing = length - made.shape[1]
-    if missing < 0:
-        raise _refused(number, step, "too_long", f"{made.shape[1]} > {length}")
-    _check_size((len(made), length, *made.shape[2:]), made.itemsize, number, step)
-    return np.pad(
-        made, [(0, 0), (0, missing), *[(0, 0)] * (made.ndim - 2)], constant_values=value
-    )
+    """Fill rows up to n at their end, or pictures to h x w all around; the last number fills."""
+    sizes = [int(one) for one in numbers[:-1] or numbers]
+    value = numbers[-1] if len(numbers) > 1 else 0.0
+    if len(sizes) not in (1, 2) or made.ndim < 2 or any(one != int(one) for one in numbers[:-1]):
+        raise _refused(number, step, "counts", len(numbers))
+    axes = (1,) if len(sizes) == 1 else _sides(number, step, made)
+    shape = list(made.shape)
+    around = [(0, 0)] * made.ndim
+    for axis, size in zip(axes, sizes, strict=True):
+        missing = size - made.shape[axis]
+        if missing < 0:
+            raise _refused(number, step, "too_long", f"{made.shape[axis]} > {size}")
+        before = missing // 2 if len(sizes) == 2 else 0
+        shape[axis], around[axis] = size, (before, missing - before)
+    _check_size(tuple(shape), made.itemsize, number, step)
+    return np.pad(made, around, constant_values=value)
 
 
 # --- scaling pictures -----------------------------------------------------------------------
 
 
 def _resized(number: int, step: RecipeStep, made: Array, height: int, width: int) -> Array:
-    """Scale [n, h, w], [n, h, w, c] or [n, c, h, w]; channels are one, three or four."""
-    if made.ndim == 3:
-        rows, columns = 1, 2
-    elif made.ndim == 4 and made.shape[3] in (1, 3, 4):
-        rows, columns = 1, 2
-    elif made.ndim == 4 and made.shape[1] in (1, 3, 4):
-        rows, columns = 2, 3
-    else:
-        raise _refused(number, step, "no_picture", _text(made.shape[1:]))
+    rows, columns = _sides(number, step, made)
     shape = list(made.shape)
     shape[rows], shape[columns] = height, width
     _check_size(tuple(shape), 4, number, step)
@@ -202,6 +207,15 @@ def _resized(number: int, step: RecipeStep, made: Array, height: int, width: int
     return result
 
 
+def _sides(number: int, step: RecipeStep, made: Array) -> tuple[int, int]:
+    """Find height and width in [n, h, w], [n, h, w, c] or [n, c, h, w]; c is 1, 3 or 4."""
+    if made.ndim == 3 or (made.ndim == 4 and made.shape[3] in _CHANNELS):
+        return 1, 2
+    if made.ndim == 4 and made.shape[1] in _CHANNELS:
+        return 2, 3
+    raise _refused(number, step, "no_picture", _text(made.shape[1:]))
+
+
 def _weights(old: int, new: int) -> Array:
     """Return the [new, old] weights of a bilinear scaling, antialiased when it shrinks."""
     step = old / new
@@ -209,7 +223,7 @@ def _weights(old: int, new: int) -> Array:
     centres = (np.arange(new) + 0.5) * step
     places = np.arange(old) + 0.5
     weights = np.maximum(0.0, 1.0 - np.abs(places[None, :] - centres[:, None]) / reach)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 # --- fitting an input -----------------------------------------------------------------------

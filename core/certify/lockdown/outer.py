@@ -48,6 +48,7 @@ def environment(scratch: Path | None) -> dict[str, str]:
         "MALLOC_ARENA_MAX": "2",
         # Without it ORT >= 1.29 starts an uploader thread and a database at import (measured).
         "ORT_DISABLE_TELEMETRY": "1",
+        "HDF5_USE_FILE_LOCKING": "FALSE",  # nobody writes to the stage, and no lock is allowed
     }
     if sys.platform == "win32" and (root := os.environ.get("SYSTEMROOT")):
         plain["SYSTEMROOT"] = root  # not verified: sockets and random numbers need it there
@@ -125,7 +126,7 @@ def _program() -> str | None:
 def _shown(inner: Sequence[str], *, is_conversion: bool) -> Iterator[str]:
     """Name what is to be seen, outer folders before what lies in them."""
     places = {sys.prefix, sys.base_prefix, *(one for one in sys.path if os.path.isabs(one))}  # noqa: PTH117
-    places |= {str(one) for one in _folders_of_hanse()}
+    places.add(str(Path(__file__).resolve().parents[2]))
     if os.path.isabs(inner[0]):  # noqa: PTH117
         places |= set(_folders_of_interpreter(Path(inner[0])))
     yield from _SYSTEM
@@ -134,12 +135,6 @@ def _shown(inner: Sequence[str], *, is_conversion: bool) -> Iterator[str]:
         yield from _OF_A_CONVERSION
     kept = (one for one in places if os.path.isdir(one) and os.path.realpath(one) != "/")  # noqa: PTH112
     yield from sorted(kept)
-
-
-def _folders_of_hanse() -> Iterator[Path]:
-    here = Path(__file__)
-    yield here.resolve().parents[2]
-    yield here.parents[2]
 
 
 def _folders_of_interpreter(python: Path) -> Iterator[str]:

@@ -10,7 +10,7 @@ import threading
 
 import msgspec
 
-READY = {"type": "ready", "layers": [], "versions": {}}
+READY = {"type": "ready", "layers": [], "grade": "full", "versions": {}}
 REFUSAL = {"type": "err", "kind": "crash", "word": "", "values": {}, "message": "memory"}
 FACTS = {"format": "onnx", "file": "m.onnx"}
 

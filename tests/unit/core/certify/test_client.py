@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hanse.core.certify import client as client_module
+from hanse.core.certify import asking
 from hanse.core.certify.client import WorkerClient
 from hanse.core.limits import WORKER_STDERR_SIZE_BYTES_MAX
 from hanse.core.model.control import Cancelled, Control
@@ -122,7 +122,7 @@ def test_silence_ends_at_the_wall(how, tmp_path):
 
 
 def test_silence_before_ready_ends_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(client_module, "HELLO_SECONDS", 0.3)
+    monkeypatch.setattr(asking, "HELLO_SECONDS", 0.3)
     with pytest.raises(WorkerFailed) as failed:
         start("silent_at_start", tmp_path)
     assert (failed.value.kind, failed.value.check) == ("timeout", "start")
@@ -151,7 +151,7 @@ def test_what_it_started_ends_with_it(tmp_path):
 def test_a_cancelled_question_ends_the_worker_and_says_so(tmp_path, monkeypatch):
     control = cancels_when_asked()
     worker = start("silent", tmp_path)
-    monkeypatch.setattr(client_module, "_CANCEL_SECONDS", 0.2)
+    monkeypatch.setattr(asking, "CANCEL_SECONDS", 0.2)
     with pytest.raises(Cancelled):
         worker.inspect("m.onnx", "onnx", control)
     assert_reaped(worker)

@@ -18,13 +18,13 @@ import pytest
 
 from hanse.core.artifacts.conversion import bounds
 from hanse.core.artifacts.converters import answering
-from hanse.core.certify import client as client_module
 from hanse.core.certify import foreign as foreign_module
-from hanse.core.certify import foreign_main, lockdown
-from hanse.core.certify.client import ConvertRequestTooLong, WorkerClient
+from hanse.core.certify import foreign_main, lockdown, worker_process
+from hanse.core.certify.client import WorkerClient
 from hanse.core.certify.foreign import ForeignConverter
 from hanse.core.certify.frames import MadeFiles
 from hanse.core.certify.made import checked_made
+from hanse.core.certify.worker_process import ConvertRequestTooLong
 from hanse.core.model.artifact import Parity
 from hanse.core.model.control import Cancelled, Control
 from hanse.core.model.running import (
@@ -246,4 +246,4 @@ def test_only_files_of_the_scratch_folder_are_believed(file, tmp_path):
 
 
 def test_both_ways_know_one_set_of_checks():
-    assert client_module.checked_made is foreign_module.checked_made
+    assert worker_process.checked_made is foreign_module.checked_made

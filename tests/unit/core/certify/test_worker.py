@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hanse.core.certify import client as client_module
+from hanse.core.certify import asking
 from hanse.core.certify.child import environment
 from hanse.core.certify.client import WorkerClient
 from hanse.core.limits import WORKER_OPEN_FILES_MAX
@@ -112,7 +112,7 @@ def test_a_file_that_takes_more_time_than_there_is_is_a_limit(start, tmp_path):
 
 
 def test_a_cancelled_worker_is_gone_at_once(start, tmp_path, monkeypatch):
-    monkeypatch.setattr(client_module, "_CANCEL_SECONDS", 60.0)  # it answers, and is not waited for
+    monkeypatch.setattr(asking, "CANCEL_SECONDS", 60.0)  # it answers, and is not waited for
     (tmp_path / "m.tflite").write_bytes(tflite(operators=50_000, graphs=1000))
     worker = start()
     cancelled = []

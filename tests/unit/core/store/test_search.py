@@ -254,7 +254,15 @@ def stocked(tmp_path_factory):
         Shown("delta", licence="Apache-2.0", rights=("internal", "commercial"), price_minor=1001),
         Shown("epsilon", trials=("open",), price_minor=None, concepts=("framework.sklearn",)),
         Shown("zeta", currency="EUR", size=10, level=2, score_milli=7500, seller=CAI),
-        Shown("eta", currency="EUR", size=10**10, level=3, score_milli=8000, lang="zh-CN"),
+        Shown(
+            "eta",
+            currency="EUR",
+            size=10**10,
+            level=3,
+            score_milli=8000,
+            lang="zh-CN",
+            contradicted=True,
+        ),
     )
     with closing(Store.open(tmp_path_factory.mktemp("stocked"))) as store:
         put_into(store, 0, listings)
@@ -297,6 +305,10 @@ def stocked(tmp_path_factory):
         ({"level_min": 3, "currency": "EUR", "langs": ("en", "zh")}, {7}),
         ({"level_min": 2, "text": "zeta"}, {6}),
         ({"level_min": 3, "text": "zeta"}, set()),
+        ({"contradicted": True}, {7}),
+        ({"contradicted": False}, {1, 2, 3, 4, 5, 6}),
+        ({"contradicted": True, "text": "zeta"}, set()),
+        ({"contradicted": False, "text": "zeta", "level_min": 1}, {6}),
         ({"score_min_milli": 7500}, {6, 7}),
         ({"score_min_milli": 7501}, {7}),
         ({"identity": BO}, {3}),
@@ -376,6 +388,7 @@ def many(tmp_path_factory):
             state="paused" if chance.random() < 0.1 else "open",
             formats=(chance.choice(("onnx", "gguf", "tflite")),),
             seller=chance.choice((ANNA, BO, CAI)),
+            contradicted=chance.random() < 0.3,
         )
         for _ in range(120)
     ]
@@ -410,6 +423,8 @@ FILTERED = {
     "level": ({"level_min": 2}, lambda row: row.level >= 2),
     "facet": ({"formats": ("gguf", "ONNX")}, lambda row: row.formats in {'["gguf"]', '["onnx"]'}),
     "seller": ({"identity": BO}, lambda row: row.identity == BO),
+    "contradicted": ({"contradicted": True}, lambda row: row.contradicted),
+    "not contradicted": ({"contradicted": False}, lambda row: not row.contradicted),
     "followed": ({"followed_by": ANNA}, lambda row: row.identity in {BO, CAI}),
     "currency": ({"currency": "eur"}, lambda row: row.currency == "EUR"),
     "all": (

@@ -2,17 +2,18 @@
 
 * Judging happens here, outside the Worker: it never saw a label.
 * What cannot be measured is left out and told with its reason; nothing is filled in.
-* Fewer than ``LEVEL_3_ROWS`` rows are measured all the same and never count for Level 3.
+* Fewer than ``QUALITY_ROWS_LEAST`` rows are measured all the same and never count for Level 3.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from hanse.core.attest.levels import QUALITY_ROWS_LEAST
 from hanse.core.certify.data.dataset import DataNote
 from hanse.core.certify.data.faults import DataTooSmall
 from hanse.core.certify.data.intervals import interval_of, seed_of
@@ -33,13 +34,12 @@ if TYPE_CHECKING:
     from hanse.core.model.arrays import Array
     from hanse.core.model.control import Control
 
-LEVEL_3_ROWS: Final = 100
-
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A metric that has no value here; ``reason`` is a stable word (``quality.left_out.WORD``)."""
+    """A metric that has no value here; ``reason`` is a stable word of the sentence ``code``."""
 
+    code: ClassVar[str] = "quality.left_out"
     metric: str
     slice: str
     reason: str
@@ -70,9 +70,7 @@ def evaluate_quality(
     return measure_quality(judge(dataset, outputs, plan), is_public=is_public).rows
 
 
-def measure_quality(
-    judged: Judged, *, is_public: bool, control: Control | None = None
-) -> Quality:
+def measure_quality(judged: Judged, *, is_public: bool, control: Control | None = None) -> Quality:
     """Measure every metric of the plan, over all rows first and then over each slice."""
     dataset, plan = judged.dataset, judged.plan
     parts, notes = _parts(judged)
@@ -81,7 +79,7 @@ def measure_quality(
     for number, (name, part, target) in enumerate(parts):
         for metric in plan.metrics:
             if control is not None:
-                control.checkpoint("quality.measure", number, len(parts))
+                control.checkpoint("measure_quality", number, len(parts))
             try:
                 rows.append(_row(metric, name, part, target, is_public=is_public))
             except Unmeasurable as fault:
@@ -91,7 +89,7 @@ def measure_quality(
 
 def counts_for_level_3(row: QualityRow) -> bool:
     """Say whether a row has data enough to be the figure of a Level 3."""
-    return row.n >= LEVEL_3_ROWS and not row.slice and row.low_micro is not None
+    return row.n >= QUALITY_ROWS_LEAST and not row.slice and row.low_micro is not None
 
 
 def needed_n(claim_micro: int, margin_micro: int) -> int:
@@ -137,11 +135,13 @@ def _parts(judged: Judged) -> tuple[list[tuple[str, Judged, int]], tuple[DataNot
         order = np.lexsort((texts, -counts))
         kept = sorted(order[:DATASET_SLICES_MAX])
         if len(order) > len(kept):
-            notes.append(DataNote("slices_left_out", column, len(order) - len(kept)))
+            notes.append(DataNote("dataset.note.slices_left_out", column, len(order) - len(kept)))
         for one in kept:
             part = judged.only(values == texts[one])
             for place, name in enumerate(names):
-                found.append((",".join(x for x in (name, f"{column}={texts[one]}") if x), part, place))
+                found.append(
+                    (",".join(x for x in (name, f"{column}={texts[one]}") if x), part, place)
+                )
     return found, tuple(notes)
 
 
