@@ -115,6 +115,7 @@ CONVERTED_FILES_MAX: Final = 1000
 GOLDEN_VECTORS_MAX: Final = 64  # the suites make up to 24
 GOLDEN_TENSORS_MAX: Final = 1000  # of one vector, inputs and outputs
 GOLDEN_TEXT_SIZE_BYTES_MAX: Final = 4 * BLOB_SIZE_BYTES_MAX  # texts of one tensor, at equal width
+GOLDEN_KEPT_SIZE_BYTES_MAX: Final = 4 * BLOB_SIZE_BYTES_MAX  # of one run, in memory
 GENERATED_SIZE_BYTES_MAX: Final = 64 * 1024**2  # of one set of inputs
 
 # --- Running models in a Worker (certification.md 7) ----------------------------------------------
@@ -267,7 +268,7 @@ JOB_CHECK_SIZE_BYTES_MAX: Final = 256 * 1024  # what one finished check came to
 JOB_RESULT_SIZE_BYTES_MAX: Final = 1024**2
 JOB_ERROR_CHARACTERS_MAX: Final = 1000  # of one value of its error
 TRIALS_HELD_MAX: Final = 10_000  # in one role
-TRIAL_STEP_SIZE_BYTES_MAX: Final = 64 * 1024  # REQUEST, GRANT or CLOSE as they are kept
+TRIAL_STEP_SIZE_BYTES_MAX: Final = 72 * 1024  # REQUEST, GRANT or CLOSE with header and key
 TRIAL_DATA_SIZE_BYTES_MAX: Final = 4 * 1024**2  # what this side keeps for itself of one Trial
 TRIAL_QUERY_KEPT_BYTES_MAX: Final = 8 * 1024**2 + 64 * 1024  # an input and what stands around it
 TRIAL_ANSWER_KEPT_BYTES_MAX: Final = 1024**2
@@ -324,6 +325,8 @@ TRIAL_FILE_ENTRIES_MAX: Final = 100_000
 TRIAL_FILE_BLOBS_MAX: Final = 16
 TRIAL_FILE_MESSAGES_MAX: Final = 1000
 BAKEOFF_CANDIDATES_MAX: Final = 20
+WARRANTY_FILE_SIZE_BYTES_MAX: Final = 40 * 1024**2  # two Blobs, and the Entries around them
+WARRANTY_FILE_ENTRIES_MAX: Final = 1000
 
 # --- Data sets and what is measured on them (certification.md 9, 12) -------------------------------
 DATASET_ROWS_MAX: Final = 10_000_000

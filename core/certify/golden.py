@@ -25,6 +25,7 @@ from hanse.core.ledger.codec import decode, encode
 from hanse.core.limits import (
     BLOB_SIZE_BYTES_MAX,
     FACT_NAME_CHARACTERS_MAX,
+    GOLDEN_KEPT_SIZE_BYTES_MAX,
     GOLDEN_TENSORS_MAX,
     GOLDEN_TEXT_SIZE_BYTES_MAX,
     GOLDEN_VECTORS_MAX,
@@ -216,6 +217,33 @@ def fitting(golden: GoldenVectors) -> GoldenVectors:
             break
         kept.append(one)
     return GoldenVectors(tuple(kept))
+
+
+class Keeping:
+    """Keeps the vectors of one run as they come, so many as memory is meant for.
+
+    The first of each origin is always kept; of the others those that still fit.
+    """
+
+    def __init__(self) -> None:
+        """Keep nothing yet."""
+        self.ran = 0
+        self._kept: list[GoldenVector] = []
+        self._room = GOLDEN_KEPT_SIZE_BYTES_MAX
+
+    def add(self, vector: GoldenVector) -> None:
+        """Count a vector that ran, and keep it if there is room."""
+        self.ran += 1
+        size = _size(vector)
+        is_first = all(one.origin != vector.origin for one in self._kept)
+        if is_first or size <= self._room:
+            self._room -= size
+            self._kept.append(vector)
+
+    @property
+    def vectors(self) -> tuple[GoldenVector, ...]:
+        """Return what was kept, in the order it came."""
+        return tuple(self._kept)
 
 
 def _rows(arrays: Mapping[str, Array]) -> dict[str, ArrayRow]:

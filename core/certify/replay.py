@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from hanse.core.certify.compare import NANO, tolerance_of
+from hanse.core.certify.compare import NANO, agree_outputs, tolerance_of
 from hanse.core.certify.trial_outputs import (
     AnswerTooLarge,
     agree_kept,
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hanse.core.certify.compare import Tolerance
+    from hanse.core.certify.golden import GoldenVectors
     from hanse.core.certify.trial_outputs import Kept
     from hanse.core.model.arrays import Array
     from hanse.core.model.artifact import ModelFacts
@@ -163,6 +164,41 @@ def replay_each(
             has_room = sum(bool(one.output) for one in failures) < PROOF_ANSWERS_MAX
             failures.append(failure if has_room else _without_output(failure))
     control.checkpoint("replay", len(exchanges), len(exchanges))
+    return ReplayResult(
+        n=compared,
+        failures=tuple(failures),
+        max_abs_nano=largest,
+        runtime=runtime_text(session.loaded),
+        isolation=session.worker.grade,
+        reason=reason,
+    )
+
+
+def replay_golden(golden: GoldenVectors, session: Session, control: Control) -> ReplayResult:
+    """Run the golden vectors of a seller's Certificate again: what stands in for a Trial.
+
+    There is no signed answer in it, so no Proof comes of a mismatch; the Certificate itself
+    is what was not kept.
+    """
+    failures: list[ReplayFailure] = []
+    largest, reason = 0, ""
+    compared = 0
+    for number, vector in enumerate(golden.vectors):
+        control.checkpoint("replay", number, len(golden.vectors))
+        try:
+            ran = session.worker.run(vector.inputs, control)
+        except WorkerFailed as error:
+            if error.kind != "refused":
+                reason = "worker_failed"
+                break
+            failures.append(ReplayFailure(number, "run"))
+        else:
+            found = agree_outputs(vector.outputs, ran.outputs, session.facts, session.declared)
+            largest = max(largest, found.max_abs_nano)
+            if not found.agrees:
+                failures.append(ReplayFailure(number, "differs", found.tensor, found.max_abs_nano))
+        compared += 1
+    control.checkpoint("replay", len(golden.vectors), len(golden.vectors))
     return ReplayResult(
         n=compared,
         failures=tuple(failures),

@@ -25,6 +25,7 @@ from hanse.core.engine.ledger import HeldLedger
 from hanse.core.engine.offering import Offering
 from hanse.core.engine.publishing import Publishing
 from hanse.core.engine.storing import Storing
+from hanse.core.engine.trials import Trials
 from hanse.core.errors import NoAccount
 from hanse.core.keystore.guards import (
     MARK_SALT_SIZE_BYTES,
@@ -67,6 +68,7 @@ class Engine:
         self.offering = Offering(context, self.content)
         self.catalogue = Catalogue(context, self.content)
         self.storing = Storing(context, self.content)
+        self.trials = Trials(context, self.content, runner)
 
     @classmethod
     def open(

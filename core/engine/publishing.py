@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from hanse.core.engine.content import Content
     from hanse.core.engine.context import Context
     from hanse.core.engine.gate import Gate
+    from hanse.core.engine.tested import Tested
     from hanse.core.model.control import Control
     from hanse.core.model.running import ModelRunner
     from hanse.core.store.unit_of_work import Repositories, UnitOfWork
@@ -462,9 +463,16 @@ class Publishing:
                 *still_true(told, draft),
             ),
             completeness=completeness(cleaned(draft, concepts())),
-            level=level_of(draft) if tested is None else tested.measured.level,
+            level=_level(draft, tested),
             updated_ms=row.updated_ms,
         )
+
+
+def _level(draft: Draft, tested: Tested | None) -> int:
+    """Return the Level that was reached here; 0 for what its seller lists untested."""
+    if tested is not None:
+        return tested.measured.level
+    return 0 if draft.untested else level_of(draft)
 
 
 def _row(held: Repositories, draft_id: bytes) -> DraftRow:

@@ -44,14 +44,13 @@ from hanse.core.engine.trial_records import (
     trial_of,
     trial_row,
 )
-from hanse.core.engine.trial_showing import plan_of, verdict_of, view_of
+from hanse.core.engine.trial_showing import verdict_of, view_of
 from hanse.core.engine.trial_subject import OwnRelease, sealed_files, subject_of
 from hanse.core.engine.trial_views import HONEST_OPEN, TrialView
 from hanse.core.errors import Refused, RejectedEntry, WrongUse
 from hanse.core.ledger.kinds import Trial1
 from hanse.core.limits import TRIAL_FILE_MESSAGES_MAX, TRIAL_FILE_SIZE_BYTES_MAX
-from hanse.core.market.trial_plan import ALPHA_MICRO, BETA_MICRO, TooManyAnswersNeeded, budget_for
-from hanse.core.market.trial_plan import plan as plan_answers
+from hanse.core.market.trial_plan import ALPHA_MICRO, BETA_MICRO, check_plan, plan_of
 from hanse.core.model.trial import (
     Exchange,
     Query,
@@ -84,7 +83,7 @@ if TYPE_CHECKING:
     from hanse.core.model.card import ModelCard
     from hanse.core.model.control import Control
     from hanse.core.model.running import ModelRunner
-    from hanse.core.model.trial import AnswersTerms, Granted, SignedQuery, Way
+    from hanse.core.model.trial import Granted, SignedQuery, Way
     from hanse.core.store.unit_of_work import UnitOfWork
 
 ASKED_MS: Final = 14 * DAY_MS  # how long a REQUEST may be granted
@@ -233,9 +232,7 @@ class Buying:
         """Say before anything is signed that so many answers cannot be had."""
         offer = subject.card.trial.signed_answers
         assert offer is not None
-        if commit.claim is not None and commit.margin is not None:
-            budget = min(budget_for(commit.margin), offer.per_buyer, commit.n)
-            plan_answers(commit.claim, commit.margin, budget, commit.alpha, commit.beta)
+        plan_of(commit, offer.per_buyer)
 
     def _request(
         self, subject: Subject, way: Way, commit: TrialCommit | None, notes: BuyerNotes
@@ -247,7 +244,7 @@ class Buying:
             request = TrialRequest(
                 release=subject.release, way=way, commit=commit, expires=now_ms + ASKED_MS
             )
-            entry = append_step(context, uow, Trial1(request=request), subject.seller)
+            entry = append_step(context, uow, Trial1.of(request), subject.seller)
             step = read_step(context, uow, entry.entry_id)
             row = TrialRow(
                 trial=entry.entry_id,
@@ -340,7 +337,7 @@ class Buying:
                     n=found.used,
                     last=None if last is None else read_answer(last.answer, last.answer_sig).id,
                 )
-                entry = append_step(context, uow, Trial1(close=body), row.counterparty)
+                entry = append_step(context, uow, Trial1.of(body), row.counterparty)
                 now_ms = context.clock.now_ms()
                 kept = keep_step(read_step(context, uow, entry.entry_id))
                 uow.trials.closed(row.trial, BUYER, kept, now_ms)
@@ -402,7 +399,8 @@ class Buying:
             self._take_keys(uow, row, file, grant.sealed.keys.sha256, grant.sealed.keys.key)
             runs_max = grant.sealed.runs_max
         elif grant.answers is not None:
-            _check_same_plan(request, grant.answers)
+            assert request.commit is not None
+            check_plan(request.commit, grant.answers)
         kept = KeptGrant(
             raw=keep_step(step),
             entry=step.entry_id,
@@ -473,7 +471,7 @@ class Buying:
         if close.last is not None and close.n <= row.answers:
             kept = uow.trials.answer(row.trial, BUYER, close.n - 1)
             if kept is None or read_answer(kept.answer, kept.answer_sig).id != close.last:
-                raise StepRefused(f"seq {step.entry.seq}", "other_last")
+                raise BadTranscript(close.n - 1, "last")
         now_ms = self._context.clock.now_ms()
         uow.trials.closed(row.trial, BUYER, keep_step(step), now_ms)
         if row.way == "sealed":
@@ -526,16 +524,6 @@ class _Asking:
 def _named_trial(step: Step) -> bytes:
     said = step.body.step
     return step.entry_id if isinstance(said, TrialRequest) else said.trial
-
-
-def _check_same_plan(request: TrialRequest, terms: AnswersTerms) -> None:
-    """Raise ``TrialRefused`` unless the grant's plan is the one its budget leads to."""
-    try:
-        plan = plan_of(request.commit, terms)
-    except TooManyAnswersNeeded as error:
-        raise TrialRefused("other_plan") from error
-    if (None if plan is None else plan.steps) != terms.plan:
-        raise TrialRefused("other_plan")
 
 
 def _judged_output(card: ModelCard, wanted: Wanted) -> str:

@@ -25,8 +25,7 @@ from hanse.core.engine.trial_post import append_step, read_step
 from hanse.core.engine.trial_records import SELLER, keep_step, trial_of, trial_row
 from hanse.core.engine.trial_subject import subject_of
 from hanse.core.ledger.kinds import Trial1
-from hanse.core.market.trial_plan import TooManyAnswersNeeded, budget_for
-from hanse.core.market.trial_plan import plan as plan_answers
+from hanse.core.market.trial_plan import BadClaim, TooManyAnswersNeeded, plan_of
 from hanse.core.model.artifact import RUNNABLE
 from hanse.core.model.blob import Blob
 from hanse.core.model.trial import AnswersTerms, SealedTerms, TrialGrant, TrialRefusal
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
     from hanse.core.model.control import Control
     from hanse.core.model.ids import IdentityId
     from hanse.core.model.running import ModelRunner
-    from hanse.core.model.trial import PlanSteps, RefusalWord, TrialCommit, TrialRequest
+    from hanse.core.model.trial import RefusalWord, TrialRequest
     from hanse.core.store.trials import TrialRow
     from hanse.core.store.unit_of_work import Repositories, UnitOfWork
 
@@ -116,9 +115,9 @@ class Granting:
         content_key = content_key_of(context, uow, seal)
         if row.way == "sealed":
             sealed = self._sealed(uow, row, subject, seal, content_key)
-            return TrialGrant(trial=row.trial, artifact=row.artifact, sealed=sealed)
+            return TrialGrant(trial=row.trial, artifact=row.artifact, sealed=sealed, answers=None)
         answers = self._answers(uow, row, subject, request, seal, content_key)
-        return TrialGrant(trial=row.trial, artifact=row.artifact, answers=answers)
+        return TrialGrant(trial=row.trial, artifact=row.artifact, sealed=None, answers=answers)
 
     def _sealed(
         self, uow: UnitOfWork, row: TrialRow, subject: Subject, seal: Seal, content_key: bytes
@@ -154,22 +153,27 @@ class Granting:
         budget = min(left, commit.n)
         if budget < 1:
             raise TrialRefused("budget")
-        if commit.margin is not None:
-            budget = min(budget, budget_for(commit.margin))
+        try:
+            plan = plan_of(commit, budget)
+        except (TooManyAnswersNeeded, BadClaim) as error:
+            raise TrialRefused("budget") from error
+        if plan is not None:
+            budget = plan.budget
         until_ms = self._context.clock.now_ms() + ANSWERED_MS
         limits = answer_limits(subject.card.trial, budget, until_ms)
         return AnswersTerms(
             limits=limits,
             shown=offer.shown,
-            plan=_steps(commit, limits.answers),
+            plan=None if plan is None else plan.steps,
             seal_salt=seal.salt,
             seal_commit=seal_commitment(trial_seal_key(content_key, row.trial)),
             seller_nonce=self._context.chance.bytes(_NONCE_SIZE_BYTES),
+            pass_price=None,
         )
 
     def _sign(self, uow: UnitOfWork, row: TrialRow, grant: TrialGrant) -> None:
         context = self._context
-        entry = append_step(context, uow, Trial1(grant=grant), row.counterparty)
+        entry = append_step(context, uow, Trial1.of(grant), row.counterparty)
         kept = KeptGrant(
             raw=keep_step(read_step(context, uow, entry.entry_id)),
             entry=entry.entry_id,
@@ -181,7 +185,7 @@ class Granting:
 
     def _refuse(self, uow: UnitOfWork, row: TrialRow, reason: RefusalWord) -> None:
         context = self._context
-        body = Trial1(refuse=TrialRefusal(trial=row.trial, reason=reason))
+        body = Trial1.of(TrialRefusal(trial=row.trial, reason=reason, text=""))
         entry = append_step(context, uow, body, row.counterparty)
         kept = keep_step(read_step(context, uow, entry.entry_id))
         uow.trials.refused(row.trial, SELLER, kept, context.clock.now_ms())
@@ -206,13 +210,3 @@ def _had_one(uow: UnitOfWork, row: TrialRow, now_ms: int) -> bool:
                 return True
         before = (page[-1].updated_ms, page[-1].trial)
     return False
-
-
-def _steps(commit: TrialCommit, budget: int) -> PlanSteps | None:
-    """Plan with so many answers, or raise ``TrialRefused``; nothing where no claim is tested."""
-    if commit.claim is None or commit.margin is None:
-        return None
-    try:
-        return plan_answers(commit.claim, commit.margin, budget, commit.alpha, commit.beta).steps
-    except TooManyAnswersNeeded as error:
-        raise TrialRefused("budget") from error

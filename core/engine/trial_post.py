@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Final
 from hanse.core.engine.ledger import counted_of
 from hanse.core.engine.sources import accept_unchecked
 from hanse.core.errors import Refused, RejectedEntry, VerificationFailed
-from hanse.core.ledger.disclosure import open_body
+from hanse.core.ledger.disclosure import disclose, open_body
 from hanse.core.ledger.entry import is_private_kind
 from hanse.core.ledger.feed import BodyState
 from hanse.core.ledger.identities import Void, speaks_for
-from hanse.core.ledger.kinds import Trial1
+from hanse.core.ledger.kinds import Trial1, Warranty1
 from hanse.core.limits import TRIAL_FILE_ENTRIES_MAX
 from hanse.core.model.ids import identity_text
 
@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 
     from hanse.core.engine.context import Context
     from hanse.core.engine.trial_file import TrialFile
+    from hanse.core.ledger.disclosure import Disclosure
     from hanse.core.ledger.entry import CheckedEntry, SignedEntry
     from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
     from hanse.core.store.unit_of_work import Repositories, UnitOfWork
 
 TRIAL_KIND: Final = "trial/1"
+WARRANTY_KIND: Final = "warranty/1"
 _PAGE: Final = 1000
 
 
@@ -88,15 +90,18 @@ class Step:
         return self.entry.entry_id
 
 
-def append_step(context: Context, uow: UnitOfWork, body: Trial1, to: IdentityId) -> CheckedEntry:
-    """Append a step to this Device's Feed, for ``to``; the caller commits."""
+def append_step(
+    context: Context, uow: UnitOfWork, body: Trial1 | Warranty1, to: IdentityId
+) -> CheckedEntry:
+    """Append a step, or a Proof, to this Device's Feed, for ``to``; the caller commits."""
     own = uow.projections.standing_of(context.identity)
     assert own is not None
     theirs = uow.projections.standing_of(to)
     if theirs is None:
         raise PartyUnknown(identity=identity_text(to))
     boxes = [theirs.box, context.newest_box(own)]
-    return context.append_private(uow, TRIAL_KIND, body, boxes, [to, context.identity])
+    kind = TRIAL_KIND if isinstance(body, Trial1) else WARRANTY_KIND
+    return context.append_private(uow, kind, body, boxes, [to, context.identity])
 
 
 def enclosed(
@@ -127,6 +132,26 @@ def enclosed(
     if len(result) > TRIAL_FILE_ENTRIES_MAX:
         raise FeedTooLong(found=len(result), most=TRIAL_FILE_ENTRIES_MAX)
     return tuple(result)
+
+
+def opening_entries(held: Repositories, identities: Sequence[IdentityId]) -> Iterator[SignedEntry]:
+    """Yield what says which Devices speak for these Identities: root feeds, then Delegations."""
+    for identity in identities:
+        rows = [(row.opening, row.author) for row in held.feeds.of_identity(identity)]
+        roots = sorted((it.r, author) for it, author in rows if it is not None and it.is_root)
+        for _, author in roots:
+            yield from _feed(held, author)
+        for author in sorted(author for it, author in rows if it is not None and not it.is_root):
+            opening = held.feeds.entry_at(author, 1)
+            assert opening is not None
+            yield opening
+
+
+def disclose_own(context: Context, held: Repositories, entry: CheckedEntry) -> Disclosure:
+    """Make the evidence that shows an own Private body to anybody."""
+    opened = open_body(entry, context.box_secrets(held))
+    assert opened is not None
+    return disclose(entry, opened.key)
 
 
 def _feed(held: Repositories, author: AuthorKey) -> Iterator[SignedEntry]:

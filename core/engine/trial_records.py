@@ -10,6 +10,7 @@ Who may say which step is ``hanse.core.trade``'s to decide.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
@@ -135,9 +136,15 @@ def exchanges_of(held: Repositories, row: TrialRow) -> Iterator[Exchange]:
         after = page[-1].i
 
 
+def disclosure_of(row: TrialRow, raw: bytes) -> Disclosure:
+    """Return a kept step as the evidence that shows it, or raise ``TrialDamaged``."""
+    try:
+        return decode(raw, Disclosure)
+    except RejectedEntry as error:
+        raise TrialDamaged(trial=row.trial, part="step") from error
+
+
 def step_id(row: TrialRow, raw: bytes) -> EntryId:
     """Return the Entry id of a kept step."""
-    try:
-        return check_disclosure(decode(raw, Disclosure))[0].entry_id
-    except (RejectedEntry, VerificationFailed) as error:
-        raise TrialDamaged(trial=row.trial, part="step") from error
+    kept = disclosure_of(row, raw)
+    return EntryId(sha256(kept.header + kept.signature).digest())

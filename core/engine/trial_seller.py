@@ -128,7 +128,7 @@ class Answering:
                     n=row.answers,
                     last=None if last is None else read_answer(last.answer, last.answer_sig).id,
                 )
-                entry = append_step(context, uow, Trial1(close=body), row.counterparty)
+                entry = append_step(context, uow, Trial1.of(body), row.counterparty)
                 kept = keep_step(read_step(context, uow, entry.entry_id))
                 uow.trials.closed(row.trial, SELLER, kept, context.clock.now_ms())
                 uow.commit()

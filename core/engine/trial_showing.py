@@ -20,15 +20,14 @@ from hanse.core.engine.trial_views import (
     TrialView,
     VerdictView,
 )
-from hanse.core.market.trial_plan import plan as plan_answers
-from hanse.core.market.trial_plan import verdict
+from hanse.core.market.trial_plan import plan_of, verdict
 from hanse.core.model.card import MICRO
 from hanse.core.model.trial import TrialState
 
 if TYPE_CHECKING:
     from hanse.core.engine.context import Context
     from hanse.core.engine.trial_views import OverWord
-    from hanse.core.model.trial import AnswersTerms, Plan, Trial, TrialCommit
+    from hanse.core.model.trial import Plan, Trial
     from hanse.core.store.trials import TrialRow
     from hanse.core.store.unit_of_work import Repositories
 
@@ -67,26 +66,25 @@ def view_of(context: Context, held: Repositories, row: TrialRow) -> TrialView:
         answers_most=None if terms is None else terms.limits.answers,
         committed=0 if commit is None else commit.n,
         rows_left_out=notes.left_out,
-        plan=plan_of(commit, terms),
+        plan=_plan(trial),
         refused="" if trial.refusal is None else trial.refusal.reason,
         refused_text="" if trial.refusal is None else trial.refusal.text,
         stopped=notes.stopped,
     )
 
 
-def plan_of(commit: TrialCommit | None, terms: AnswersTerms | None) -> Plan | None:
-    """Return the plan of a grant, as both sides compute it; nothing where none was asked for."""
-    if commit is None or terms is None or commit.claim is None or commit.margin is None:
-        return None
-    budget = terms.limits.answers
-    return plan_answers(commit.claim, commit.margin, budget, commit.alpha, commit.beta)
+def _plan(trial: Trial) -> Plan | None:
+    """Return the plan of a grant, nothing where there is none."""
+    commit = trial.request.commit
+    terms = None if trial.granted is None else trial.granted.grant.answers
+    return None if commit is None or terms is None else plan_of(commit, terms.limits.answers)
 
 
 def verdict_of(row: TrialRow, trial: Trial, notes: BuyerNotes) -> VerdictView:
     """Say what the kept answers decide."""
     commit = trial.request.commit
     terms = None if trial.granted is None else trial.granted.grant.answers
-    plan = plan_of(commit, terms)
+    plan = _plan(trial)
     right = [bool(one) for one in notes.right]
     most = 0 if terms is None or commit is None else min(terms.limits.answers, commit.n)
     if plan is None:

@@ -6,7 +6,7 @@
 * An answer stands for ever under its number: the same bytes again are harmless, others are
   refused.  No input is answered twice in one Trial.
 * ``last_seen_ms`` is the latest time a Trial was looked at; a clock that shows less went back.
-* Keys are not kept here, only that they were erased.
+* Keys are not kept here, only that they were erased; inputs and steps show in no representation.
 
 What may be granted, run or answered is decided by the rules of Trials; these rows only say
 what was.
@@ -14,11 +14,10 @@ what was.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from hashlib import sha256
-from typing import TYPE_CHECKING, Final, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, true, tuple_, update
+from sqlalchemy import bindparam, delete, func, insert, select, tuple_, update
 
 from hanse.core.errors import Refused, WrongUse
 from hanse.core.limits import (
@@ -33,17 +32,35 @@ from hanse.core.limits import (
 from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
 from hanse.core.model.trial import AnswersUsed, LocalUse, TrialState
 from hanse.core.store.certification_tables import trial_answers, trials
+from hanse.core.store.trial_answers import (
+    ANSWERS_PER_PAGE,
+    INPUTS_OF,
+    TrialAnswer,
+    TrialAnswerReads,
+    TrialRole,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
-    from hanse.core.model.trial import Exchange, ReplayWord, Way
+    from hanse.core.model.trial import ReplayWord, Way
     from hanse.core.store.feed_rows import AnyRow
 
-TrialRole = Literal["buyer", "seller"]
+__all__ = [  # with what was asked and answered: its users need both
+    "ANSWERS_PER_PAGE",
+    "KeptGrant",
+    "TooManyTrials",
+    "TrialAnswer",
+    "TrialAnswerDiffers",
+    "TrialNotHeld",
+    "TrialPartTooLarge",
+    "TrialRepository",
+    "TrialRole",
+    "TrialRow",
+    "TrialRunsSpent",
+]
 
 TRIALS_PER_PAGE: Final = 50
-ANSWERS_PER_PAGE: Final = 50
 
 TrialKey = tuple[int, bytes]  # updated_ms, trial
 
@@ -112,7 +129,7 @@ class TrialRow:
     release: EntryId
     artifact: bytes
     buyer: AuthorKey
-    request: bytes
+    request: bytes = field(repr=False)
     created_ms: int
     updated_ms: int
     last_seen_ms: int
@@ -120,11 +137,11 @@ class TrialRow:
     until_ms: int | None = None
     seller: AuthorKey | None = None
     grant_id: EntryId | None = None
-    grant: bytes | None = None
-    refusal: bytes | None = None
-    close: bytes | None = None
+    grant: bytes | None = field(default=None, repr=False)
+    refusal: bytes | None = field(default=None, repr=False)
+    close: bytes | None = field(default=None, repr=False)
     replayed: ReplayWord | None = None
-    data: bytes = b""
+    data: bytes = field(default=b"", repr=False)
     runs_used: int = 0
     keys_erased_ms: int | None = None
     answers: int = 0
@@ -136,55 +153,13 @@ class TrialRow:
 class KeptGrant:
     """A GRANT as it came: its bytes, its Entry, the Device that signed it, its bounds."""
 
-    raw: bytes
+    raw: bytes = field(repr=False)
     entry: EntryId
     seller: AuthorKey
     runs_max: int | None = None
     until_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TrialAnswer:
-    """One query and its answer, as they were signed; ``input_hash`` tells inputs apart.
-
-    ``counts`` says that it counts against what a Listing answers to strangers in 30 days.
-    """
-
-    i: int
-    input_hash: bytes
-    input_bytes: int
-    query: bytes
-    query_sig: bytes
-    answer: bytes
-    answer_sig: bytes
-    time_ms: int
-    counts: bool = True
-
-    @classmethod
-    def of(cls, exchange: Exchange, time_ms: int, *, counts: bool = True) -> TrialAnswer:
-        """Return what is kept of ``exchange``, which was answered at ``time_ms``."""
-        query, answer = exchange.query, exchange.answer
-        return cls(
-            i=query.query.i,
-            input_hash=sha256(query.query.x).digest(),
-            input_bytes=len(query.query.x),
-            query=query.raw,
-            query_sig=query.signature,
-            answer=answer.raw,
-            answer_sig=answer.signature,
-            time_ms=time_ms,
-            counts=counts,
-        )
-
-    @property
-    def size_bytes(self) -> int:
-        """Return how many bytes are kept of both."""
-        return len(self.query) + len(self.answer)
-
-
-_OF_TRIAL: Final = (trial_answers.c.trial == bindparam("trial")) & (
-    trial_answers.c.role == bindparam("role")
-)
 _BEFORE: Final = tuple_(trials.c.updated_ms, trials.c.trial) < tuple_(
     bindparam("before_ms"), bindparam("before")
 )
@@ -219,48 +194,10 @@ ARTIFACT_ON_TRIAL: Final = (
     .where(trials.c.artifact == bindparam("artifact"), trials.c.state.not_in(_FINISHED))
     .limit(1)
 )
-ANSWERS_TO: Final = select(func.coalesce(func.sum(trials.c.answers), 0)).where(
-    trials.c.counterparty == bindparam("counterparty"),
-    trials.c.role == "seller",
-    trials.c.listing == bindparam("listing"),
-)
-ANSWER_AT: Final = select(trial_answers).where(_OF_TRIAL, trial_answers.c.i == bindparam("i"))
-ANSWER_OF_INPUT: Final = select(trial_answers.c.i).where(
-    _OF_TRIAL, trial_answers.c.input_hash == bindparam("input_hash")
-)
-INPUTS_OF: Final = (
-    select(trial_answers.c.input_hash)
-    .where(_OF_TRIAL)
-    .order_by(trial_answers.c.input_hash)
-    .limit(bindparam("limit"))
-)
-ANSWERS_AFTER: Final = (
-    select(trial_answers)
-    .where(_OF_TRIAL, trial_answers.c.i > bindparam("after"))
-    .order_by(trial_answers.c.i)
-    .limit(bindparam("limit"))
-)
-LAST_ANSWER: Final = (
-    select(trial_answers).where(_OF_TRIAL).order_by(trial_answers.c.i.desc()).limit(1)
-)
-ANSWERS_SINCE: Final = (
-    select(func.count())
-    .select_from(trial_answers)
-    .where(
-        trial_answers.c.listing == bindparam("listing"),
-        trial_answers.c.role == "seller",
-        trial_answers.c.counts.is_(true()),
-        trial_answers.c.time_ms > bindparam("since_ms"),
-    )
-)
 
 
-class TrialRepository:
+class TrialRepository(TrialAnswerReads):
     """All Trials of this folder, in both roles."""
-
-    def __init__(self, connection: Connection) -> None:
-        """Work on ``connection``."""
-        self._connection = connection
 
     # --- one Trial --------------------------------------------------------------------------
 
@@ -410,29 +347,6 @@ class TrialRepository:
         )
         return True
 
-    def answer(self, trial: EntryId, role: TrialRole, i: int) -> TrialAnswer | None:
-        """Return the answer under one number."""
-        which = {"trial": trial, "role": role, "i": i}
-        row = self._connection.execute(ANSWER_AT, which).first()
-        return None if row is None else _answer(row)
-
-    def answered_input(self, trial: EntryId, role: TrialRole, input_hash: bytes) -> int | None:
-        """Return under which number an input was answered."""
-        which = {"trial": trial, "role": role, "input_hash": input_hash}
-        return self._connection.execute(ANSWER_OF_INPUT, which).scalar_one_or_none()
-
-    def last_answer(self, trial: EntryId, role: TrialRole) -> TrialAnswer | None:
-        """Return the answer with the highest number, which the next one is chained to."""
-        row = self._connection.execute(LAST_ANSWER, {"trial": trial, "role": role}).first()
-        return None if row is None else _answer(row)
-
-    def transcript(
-        self, trial: EntryId, role: TrialRole, after: int = -1, limit: int = ANSWERS_PER_PAGE
-    ) -> list[TrialAnswer]:
-        """Return answers in order; ``after`` is the number of the last one of the page before."""
-        which = {"trial": trial, "role": role, "after": after, "limit": limit}
-        return [_answer(row) for row in self._connection.execute(ANSWERS_AFTER, which)]
-
     def answers_used(self, trial: EntryId, since_ms: int) -> AnswersUsed:
         """Return what a seller has answered in one Trial, and on its Listing after ``since_ms``."""
         held = self._held(trial, "seller")
@@ -445,16 +359,6 @@ class TrialRepository:
             inputs=frozenset(self._connection.execute(INPUTS_OF, which).scalars()),
             strangers_30_days=self.answers_since(held.listing, since_ms),
         )
-
-    def answers_since(self, listing: EntryId, since_ms: int) -> int:
-        """Count what a seller's Listing answered after ``since_ms``, of what counts."""
-        which = {"listing": listing, "since_ms": since_ms}
-        return self._connection.execute(ANSWERS_SINCE, which).scalar_one()
-
-    def answers_to(self, listing: EntryId, counterparty: IdentityId) -> int:
-        """Count what a seller's Listing ever answered one buyer, over all his Trials."""
-        which = {"listing": listing, "counterparty": counterparty}
-        return int(self._connection.execute(ANSWERS_TO, which).scalar_one())
 
     # --- lists ------------------------------------------------------------------------------
 
@@ -576,18 +480,4 @@ def _trial(row: AnyRow) -> TrialRow:
         answers=row.answers,
         answers_bytes=row.answers_bytes,
         input_bytes=row.input_bytes,
-    )
-
-
-def _answer(row: AnyRow) -> TrialAnswer:
-    return TrialAnswer(
-        i=row.i,
-        input_hash=row.input_hash,
-        input_bytes=row.input_bytes,
-        query=row.query,
-        query_sig=row.query_sig,
-        answer=row.answer,
-        answer_sig=row.answer_sig,
-        time_ms=row.time_ms,
-        counts=row.counts,
     )

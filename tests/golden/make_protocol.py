@@ -17,6 +17,8 @@ import dag_cbor
 from msgspec import inspect
 
 from hanse.core import limits
+from hanse.core.attest.faults import STEPS
+from hanse.core.attest.predicate import StatementPart
 from hanse.core.crypto import signing
 from hanse.core.ledger.entry import Header, parse_entry
 from hanse.core.ledger.feed_file import ClaimedHead, write_feed_file
@@ -77,6 +79,30 @@ CONTENT_LIMITS = {
     "RENEWED_MAX": "Listings in one `renew/1`",
 }
 
+CERTIFICATE_LIMITS = {
+    "STATEMENT_SIZE_BYTES_MAX": "payload of a Certificate, bytes",
+    "EVIDENCE_SIZE_BYTES_MAX": "its envelope, bytes",
+    "STATEMENT_SUBJECTS_MAX": "files named one by one",
+    "STATEMENT_SUBJECT_NAMES_BYTES_MAX": "all their names, bytes of UTF-8",
+    "STATEMENT_TEXT_CHARACTERS_MAX": "characters of a text",
+    "SUITE_SIZE_BYTES_MAX": "a suite, bytes",
+    "CERT_FILE_SIZE_BYTES_MAX": "a `.hanse-cert`, bytes",
+}
+
+# What is compared in each step of verifying a Certificate.
+STEP_TEXTS = {
+    "json": "size; one canonical form; no key twice, no number with a fraction",
+    "payload_type": "`application/vnd.in-toto+json`",
+    "signature": "of the Author's Device key over the bytes that came; `keyid` is its SHA-256",
+    "delegation": "the Device spoke for its Identity at this seq (section 5)",
+    "shape": "`_type`, `predicateType`, every field and no other",
+    "index": "`artifact suite suite_sha256 level golden reproduces` of the Body",
+    "consistent": "the parts fit each other, see below",
+    "suite": "the suite is known; else it is signed, and counts for nothing",
+    "subjects": "the files are those of the Release",
+    "revoked": "no `cert-revoke/1` of the same Identity names it",
+}
+
 TYPES = (Money, Blob, ReviewPoint, Seal, SaleFact)
 
 
@@ -94,6 +120,22 @@ def made_limits() -> str:
 
 def made_content_limits() -> str:
     return _limits(CONTENT_LIMITS)
+
+
+def made_certificate_limits() -> str:
+    return _limits(CERTIFICATE_LIMITS)
+
+
+def made_steps() -> str:
+    assert tuple(STEP_TEXTS) == STEPS
+    rows = [(str(n), f"`{step}`", STEP_TEXTS[step]) for n, step in enumerate(STEPS, start=1)]
+    return table(("step", "word", "what must be so"), rows)
+
+
+def made_statement() -> str:
+    return "\n".join(
+        f"#### `{it.__name__}`\n\n{_doc(it)}\n\n{_fields(it)}" for it in _parts(StatementPart)
+    )
 
 
 def _limits(named: Mapping[str, str]) -> str:
@@ -283,7 +325,7 @@ def _range(least: int | None, most: int | None) -> str:
 
 
 def _number(number: int) -> str:
-    for power in (31, 62, 63):
+    for power in (31, 53, 62, 63):
         for text, value in ((f"2^{power}", 2**power), (f"2^{power} - 1", 2**power - 1)):
             if abs(number) == value:
                 return text if number > 0 else f"-{text}"
@@ -403,6 +445,9 @@ MADE: dict[str, Callable[[], str]] = {
     "content limits": made_content_limits,
     "card": made_card,
     "terms": made_terms,
+    "certificate limits": made_certificate_limits,
+    "steps": made_steps,
+    "statement": made_statement,
     "types": made_types,
     "kinds": made_kinds,
     "inner kinds": made_inner_kinds,

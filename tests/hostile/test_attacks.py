@@ -25,6 +25,7 @@ if sys.platform != "linux":
 from hanse.core.certify.child import EXIT_NO_SANDBOX, Child, last_words, no_sandbox
 from hanse.core.certify.client import WorkerClient
 from hanse.core.model.running import NoSandbox, Stage, WorkerFailed, WorkerLimits
+from hanse.core.sentences import LANGUAGES, catalogue, say
 
 ATTACKER = Path(__file__).with_name("attacker.py")
 COMMAND = (sys.executable, "-I", str(ATTACKER))
@@ -56,6 +57,8 @@ BY_LANDLOCK = """
     by_root_of_process by_working_folder by_folder_held_open by_descriptor_of_a_name
     proc_environ proc_mem proc_maps proc_cmdline proc_status proc_fd
 """.split()
+if os.uname().machine != "x86_64":
+    BY_LIST.remove("old_creat")  # of old architectures only
 NOT_THERE = ["open_in_another_way", "new_process_by_clone3"]
 REFUSED = (
     dict.fromkeys(BY_LIST, "EPERM")
@@ -252,8 +255,7 @@ def differing(found, expected):
     return {name: said for name, said in found.items() if said != expected[name]}
 
 
-@pytest.mark.parametrize("nobody", [False, True], ids=["as_we_are", "as_nobody"])
-@pytest.mark.parametrize("profile", ["run", "inspect"])
+@pytest.mark.parametrize(("profile", "nobody"), [("run", False), ("inspect", False), ("run", True)])
 def test_everything_a_model_does_not_need_is_refused(attack, profile, nobody):
     if nobody and os.geteuid() != 0:
         pytest.skip("we are an ordinary user already")
@@ -300,31 +302,40 @@ def test_the_layers_in_force_are_named(attack):
 
 
 def test_too_much_memory_is_an_error_the_child_survives(attack):
-    child = attack()
+    child = attack(memory_bytes=512 * MIB)
     said = child.make("memory_bomb", "five_thousand_threads", "read_stage")
     assert said["memory_bomb"].startswith("MemoryError after ")
-    assert 512 < int(said["memory_bomb"].split()[2]) < 1024
+    assert 256 < int(said["memory_bomb"].split()[2]) < 512
     assert said["five_thousand_threads"] == "can't start new thread"
     assert said["read_stage"] == "done"
-    assert child.end().usage.peak_rss_bytes < 1100 * MIB
+    assert child.end().usage.peak_rss_bytes < 600 * MIB
 
 
 @pytest.mark.parametrize(
-    ("name", "by", "is_limit"),
-    [
-        ("busy_loop", "SIGXCPU", True),
-        ("busy_loop_that_does_not_listen", "SIGKILL", True),
-        ("segmentation_fault", "SIGSEGV", False),
-        ("call_of_another_machine", "SIGSYS", False),
-    ],
+    ("name", "by"),
+    [("segmentation_fault", "SIGSEGV"), ("call_of_another_machine", "SIGSYS")],
 )
-def test_what_the_system_ends_has_its_cause(attack, name, by, is_limit):
-    child = attack(cpu_seconds=1)
+def test_what_the_system_ends_has_its_cause(attack, name, by):
+    if name == "call_of_another_machine" and os.uname().machine != "x86_64":
+        pytest.skip("this machine has one way to call only")
+    child = attack()
     child.send(name)
     assert child.child.stdout.readline() == b""
     ending = child.end()
-    assert (ending.signal_name, ending.is_limit) == (by, is_limit)
+    assert (ending.signal_name, ending.is_limit) == (by, False)
     assert ending.said.startswith(by)
+
+
+def test_a_busy_loop_ends_with_its_processor_time_whether_it_listens_or_not(attack):
+    loops = {"busy_loop": "SIGXCPU", "busy_loop_that_does_not_listen": "SIGKILL"}
+    children = {name: attack(cpu_seconds=1) for name in loops}
+    for name, child in children.items():
+        child.send(name)
+    for name, child in children.items():
+        assert child.child.stdout.readline() == b""
+        ending = child.end()
+        assert (ending.signal_name, ending.is_limit) == (loops[name], True)
+        assert 1000 <= ending.usage.cpu_ms < 5000
 
 
 @pytest.mark.parametrize("name", ["sleep_for_ever", "flood_of_answers"])
@@ -380,4 +391,7 @@ def test_without_a_layer_nothing_is_run(attack, sabotage, layer):
     assert isinstance(missing, NoSandbox)
     assert missing.values["layer"] == layer
     assert missing.values["reason"]
-    assert layer in str(missing)
+    for language in LANGUAGES:
+        sentence = say(missing.code, missing.values, language)
+        assert catalogue(language)[f"word.layer.{layer}"] in sentence
+        assert "not_in_force" not in sentence

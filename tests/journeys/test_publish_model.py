@@ -170,8 +170,8 @@ def test_english_says_english_and_the_object_holds_the_articles_transaction(call
         "model_name", "model_description", "model_file", "price", "status",
     ]  # fmt: skip
     assert json.loads(json.dumps(done.to_dict(), ensure_ascii=False)) == done.to_dict()
-    assert (done.author, done.level) == (call.person.view.device, 1)
-    assert done.seq == call.seqs() == call.before + 3
+    assert (done.author, done.level) == (call.person.view.device, 2)
+    assert done.seq == call.seqs() == call.before + 4  # with the Certificate
 
     # The same files a second time: the failure line, then why.
     with pytest.raises(PublishRefused) as caught:

@@ -662,9 +662,9 @@ def test_the_articles_file_becomes_a_model_that_runs_and_agrees_with_its_samples
     assert view.draft.made_from != view.draft.artifact
     assert (view.draft.parity.verdict, view.draft.parity.inputs) == ("pass", 16)
     assert view.level == 1
-    publishing.edit(view.draft_id, described(title="Digits, converted"))
+    publishing.edit(view.draft_id, described(title="Digits, converted", untested=False))
     done = publishing.publish(view.draft_id, publishing.preview(view.draft_id, Control()))
-    assert done.level == 1
+    assert done.level == 2
     shown = shop.engine.catalogue.show(done.listing)
     assert shown.card.parity == view.draft.parity
     assert shown.card.signature.inputs[0].shape == ("batch", 8, 8, 1)

@@ -53,9 +53,22 @@ from hanse.core.ledger.kinds import (
     SaleFact,
     Seal,
     Seeds1,
+    Trial1,
+    Warranty1,
     Witness1,
 )
 from hanse.core.model.money import Money
+from hanse.core.model.trial import (
+    AnswersTerms,
+    PlanSteps,
+    SealedTerms,
+    TrialClose,
+    TrialCommit,
+    TrialGrant,
+    TrialLimits,
+    TrialRefusal,
+    TrialRequest,
+)
 from tests.fakes.chance import SeededChance
 
 FILE = Path(__file__).with_name("kinds.json")
@@ -295,6 +308,77 @@ VALID_INNER = (
     Seeds1(seeds=((0, _b(), _b()), (1, _b(), _b()))),
 )
 
+_t = SeededChance("hanse/vectors/kinds/trial/1").bytes  # apart, so that older vectors stay
+_TRIAL = _t(32)
+
+VALID_TRIAL = (
+    Trial1.of(
+        TrialRequest(
+            release=_t(32),
+            way="answers",
+            commit=TrialCommit(
+                root=_t(32),
+                n=1000,
+                metric="accuracy",
+                claim=900_000,
+                margin=50_000,
+                alpha=50_000,
+                beta=100_000,
+            ),
+            expires=TIME_MS,
+        )
+    ),
+    Trial1.of(
+        TrialGrant(
+            trial=_TRIAL,
+            artifact=_ARTIFACT,
+            sealed=None,
+            answers=AnswersTerms(
+                limits=TrialLimits(
+                    answers=400,
+                    input_bytes=8 * 1024**2,
+                    total_bytes=256 * 1024**2,
+                    interval_ms=1000,
+                    until_ms=TIME_MS,
+                ),
+                shown="top1",
+                plan=PlanSteps(
+                    right=-57_158, wrong=405_465, fail=2_890_372, pass_=-2_251_292, cap=400, k=348
+                ),
+                seal_salt=_t(32),
+                seal_commit=_t(32),
+                seller_nonce=_t(32),
+                pass_price=EURO,
+            ),
+        )
+    ),
+    Trial1.of(
+        TrialGrant(
+            trial=_TRIAL,
+            artifact=_ARTIFACT,
+            sealed=SealedTerms(
+                runs_max=50, until_ms=TIME_MS, certify=True, keys=Blob(_t(32), 4_136, _t(32))
+            ),
+            answers=None,
+        )
+    ),
+    Trial1.of(TrialRefusal(trial=_TRIAL, reason="small_model", text="Ask me\nfor a Certificate.")),
+    Trial1.of(TrialClose(trial=_TRIAL, n=176, last=_t(32))),
+    Warranty1(
+        order=None,
+        grant=_t(32),
+        seal_key=_t(32),
+        answers=(_t(32), _t(32)),
+        inputs=Blob(_t(32), 90_000, _t(32)),
+        outputs=Blob(_t(32), 4_136, _t(32)),
+        n=176,
+        failing=5,
+        isolation="full",
+        runtime="onnxruntime 1.32.0 cpu",
+        artifact=_ARTIFACT,
+    ),
+)
+
 _ID = _b()
 _NFD = "Lu\u0308beck"
 _TOO_MANY_KEYS = [_low(_b()) for _ in range(65)]
@@ -455,7 +539,7 @@ BROKEN: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
         ("suite without a version", {"suite": "core"}),
         ("suite of 41 characters", {"suite": "c" * 35 + "/1.0.0"}),
         ("suite hash of 31 bytes", {"suite_sha256": bytes(31)}),
-        ("level 0", {"level": 0}),
+        ("a level below 0", {"level": -1}),
         ("level 4, which nobody signs", {"level": 4}),
         ("golden blob of size 0", {"golden": [_ID, 0, None]}),
         ("golden blob above 16 MiB", {"golden": [_ID, 16 * 2**20 + 1, None]}),

@@ -29,7 +29,7 @@ _FORMATS: Final = (PngImagePlugin.PngImageFile.format, JpegImagePlugin.JpegImage
 _TURNED: Final = 0x0112  # the tag "orientation" of EXIF
 _HIGH_BYTE: Final = 8
 
-Image.MAX_IMAGE_PIXELS = PICTURE_PIXELS_MAX  # it warns above, and refuses above twice as many
+Image.MAX_IMAGE_PIXELS = None  # it warns only, up to twice as many; the exact check is below
 Image.preinit()  # decoders that would be looked up at the first picture, when it is too late
 
 
@@ -69,25 +69,25 @@ def read(
 
 def _decoded(stage: Path, file: str, channels: int, size: tuple[int, int] | None) -> Array:
     path = stage / file
-    if (held := path.stat().st_size) > PICTURE_FILE_SIZE_BYTES_MAX:
-        raise Refusal(f"{name(file)} has {held} bytes, limit {PICTURE_FILE_SIZE_BYTES_MAX}")
     try:
+        _check("bytes", path.stat().st_size, PICTURE_FILE_SIZE_BYTES_MAX)
         with Image.open(path, formats=_FORMATS) as opened:
-            _check_pixels(opened, file)
+            _check("pixels", opened.width * opened.height, PICTURE_PIXELS_MAX)
             plain = _eight_bits(_upright(opened)).convert("L" if channels == 1 else "RGB")
             if size is not None and plain.size != (size[1], size[0]):
                 plain = plain.resize((size[1], size[0]), Image.Resampling.BILINEAR)
             return np.asarray(plain, np.uint8).reshape(plain.height, plain.width, channels)
-    except (MemoryError, Refusal):
+    except MemoryError:
         raise
+    except Refusal as refusal:
+        raise Refusal(f"{name(file)} has {refusal}") from refusal
     except Exception as error:  # whatever a decoder raises means: not readable
         raise Refusal(f"{name(file)}: {type(error).__name__}") from error
 
 
-def _check_pixels(opened: Image.Image, file: str) -> None:
-    count = opened.width * opened.height
-    if not 0 < count <= PICTURE_PIXELS_MAX:
-        raise Refusal(f"{name(file)} has {count} pixels, limit {PICTURE_PIXELS_MAX}")
+def _check(what: str, found: int, most: int) -> None:
+    if not 0 < found <= most:
+        raise Refusal(f"{found} {what}, limit {most}")
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -19,7 +19,7 @@ import numpy as np
 from hanse.core.certify.checks.results import failed, failed_by, passed, skipped, warned
 from hanse.core.certify.compare import Agreement, agree_outputs, has_odd_numbers
 from hanse.core.certify.generated import OPEN_SIZES, NoInput, batch_axis, batch_symbol
-from hanse.core.certify.golden import GoldenVector
+from hanse.core.certify.golden import GoldenVector, Keeping
 from hanse.core.model.running import WorkerFailed
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def check_golden(run: SuiteRun, check: SuiteCheck) -> CheckResult:
     """Run samples and generated inputs, and keep their outputs."""
     samples, generated = check.params["samples"], check.params["generated"]
     given = () if run.job.samples is None else run.job.samples.vectors[:samples]
-    kept: list[GoldenVector] = []
+    kept = Keeping()
     total = len(given) + generated
     run.shared()
     for number, sample in enumerate(given):
@@ -65,16 +65,16 @@ def check_golden(run: SuiteRun, check: SuiteCheck) -> CheckResult:
         outputs = run.run(sample.inputs).outputs
         if fault := _sample_fault(run, check.id, number, sample, outputs):
             return fault
-        kept.append(GoldenVector(sample.inputs, outputs, "sample"))
+        kept.add(GoldenVector(sample.inputs, outputs, "sample"))
     notes = _run_generated(run, generated, kept)
-    run.golden = tuple(kept)
-    if isinstance(notes, WorkerFailed) and not kept:
+    run.golden = kept.vectors
+    if isinstance(notes, WorkerFailed) and not kept.ran:
         return failed(check.id, "no_input_runs", said=notes.detail)
-    if isinstance(notes, NoInput) and not kept:
+    if isinstance(notes, NoInput) and not kept.ran:
         return failed_by(check.id, notes)
-    detail = f"{len(kept)} of {total}"
+    detail = f"{kept.ran} of {total}"
     if isinstance(notes, WorkerFailed):
-        return warned(check.id, "generated_refused", detail, count=total - len(kept))
+        return warned(check.id, "generated_refused", detail, count=total - kept.ran)
     if isinstance(notes, NoInput):
         return warned(check.id, "generated_none", detail, tensor=str(notes.values["tensor"]))
     if notes:
@@ -130,9 +130,7 @@ def check_hostile(run: SuiteRun, check: SuiteCheck) -> CheckResult:
     return passed(check.id, f"{answers} answered, {errors} refused")
 
 
-def _run_generated(
-    run: SuiteRun, count: int, kept: list[GoldenVector]
-) -> NoInput | WorkerFailed | str:
+def _run_generated(run: SuiteRun, count: int, kept: Keeping) -> NoInput | WorkerFailed | str:
     """Run generated inputs; return why not all ran, or the output that was not finite."""
     odd = ""
     try:
@@ -141,7 +139,7 @@ def _run_generated(
         return error
     if refusal is not None:
         return refusal
-    first = len(kept)
+    first = kept.ran
     for number in range(count):
         run.checkpoint(first + number, first + count)
         inputs = run.inputs().inputs(number)
@@ -152,7 +150,7 @@ def _run_generated(
                 raise
             return error
         odd = odd or has_odd_numbers(outputs)
-        kept.append(GoldenVector(inputs, outputs, "generated"))
+        kept.add(GoldenVector(inputs, outputs, "generated"))
     return odd
 
 

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 _MIB: Final = 1024**2
 _GIB: Final = 1024**3
 _THREAD_BYTES: Final = 128 * _MIB  # ORT takes 72 MiB of addresses a thread (measured)
+_LOADED_A_SECOND_BYTES: Final = 100 * _MIB
+_LOAD: Final = "run.load"
+_RUNS: Final = "run."
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,15 +173,22 @@ class SuiteRun:
             raise WorkerFailed("timeout", self._check.id, f"not done within {seconds} s")
 
     def limits(self, threads: int) -> WorkerLimits:
-        """Return how much a Worker of this check may take."""
+        """Return how much a Worker of this check may take.
+
+        Any Worker loads the model first, and the shared one serves all checks that run it.
+        """
         assert self._check is not None
         assert self.job.source is not None
         size = self.job.source.size_bytes
         wanted = max(2 * _GIB, _GIB + 4 * size + _THREAD_BYTES * threads)
+        served = [one for one in self.suite.data.checks if one.id.startswith(_RUNS)]
+        load = self.suite.check(_LOAD)
+        loading = [] if load is None else [load]
+        seconds = max(_question_seconds(one) for one in (self._check, *loading))
         return WorkerLimits(
             memory_bytes=min(psutil.virtual_memory().total * 3 // 4, wanted),
-            cpu_seconds=self._check.bounds.cpu_s,
-            wall_seconds=float(self._check.bounds.wall_s),
+            cpu_seconds=max(one.bounds.cpu_s for one in (self._check, *served)),
+            wall_seconds=float(seconds + size // _LOADED_A_SECOND_BYTES),
             nice=self.settings.nice,
             cores=self.settings.cores,
         )
@@ -235,3 +245,8 @@ class SuiteRun:
                 memory_mib=limits.memory_bytes // _MIB,
                 cpu_s=limits.cpu_seconds,
             )
+
+
+def _question_seconds(check: SuiteCheck) -> int:
+    """Return how long one question of a check may take."""
+    return check.params.get("run_s", check.bounds.wall_s)

@@ -16,6 +16,7 @@ import codecs
 import csv
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal
@@ -100,7 +101,9 @@ def read_header(path: Path) -> CsvHeader:
         head = list(islice(_Lines(path.name, stream), _SNIFFED_LINES))
     if not "".join(head).strip():
         raise DatasetRefused(path.name, "empty", "", "header")
-    tables = {one: _parsed(path.name, head, one) for one in _DELIMITERS}
+    tables = {one: rows for one in _DELIMITERS if (rows := _parsed(head, one))}
+    if not tables:
+        raise DatasetRefused(path.name, "quoting", "1", '"')
     delimiter = _delimiter(path.name, tables)
     return CsvHeader(_checked_names(path.name, tables[delimiter][0]), delimiter)
 
@@ -220,14 +223,14 @@ class _Lines:
 # --- header ---------------------------------------------------------------------------------
 
 
-def _parsed(file: str, head: Sequence[str], delimiter: str) -> list[list[str]]:
-    """Return the first rows under one delimiter; the last may be cut and is left out."""
+def _parsed(head: Sequence[str], delimiter: str) -> list[list[str]]:
+    """Return the first rows under one delimiter, none where even the header cannot be read so.
+
+    The last row may be cut and is left out.
+    """
     rows: list[list[str]] = []
-    try:
+    with suppress(csv.Error):  # of a row below: told with its line when that is read
         rows.extend(row for row in csv.reader(head, delimiter=delimiter, strict=True) if row)
-    except csv.Error as fault:
-        if not rows:
-            raise DatasetRefused(file, "quoting", f"1: {fault}", '"') from fault
     return rows[:-1] if len(head) == _SNIFFED_LINES and len(rows) > 1 else rows
 
 

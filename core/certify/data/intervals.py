@@ -5,7 +5,7 @@
 * 2,000 resamples, percentile method, in batches of 100.  What is drawn are rows, or whole users
   or series where the data name them.  A metric of the confusion matrix is drawn from its cells,
   which is the same thing and faster.
-* Above 20,000 rows it is blocks of rows that are drawn, put together by chance, or counts of
+* Above 5,000 rows it is blocks of rows that are drawn, put together by chance, or counts of
   cells: for sums over rows that is the same interval at a cost that does not grow.
 * The seed is the first 8 bytes of SHA-256(data digest, metric): whoever has the data gets the same
   interval.  An interval always holds its value.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 RESAMPLES: Final = 2000
 BATCH: Final = 100
 LEVEL: Final = 0.95
-ROWS_DRAWN_MOST: Final = 20_000
+ROWS_DRAWN_MOST: Final = 5_000
 _BLOCKS: Final = 2000
 
 

@@ -44,7 +44,7 @@ __all__ = (
 
 
 class Offer(NamedTuple):
-    """What this system can put on: ``missing`` names a layer and why it cannot be had.
+    """What this system can put on: ``missing`` names layers and why they cannot be had.
 
     Under grade ``none`` no model runs; a missing outer layer changes no grade.
     """

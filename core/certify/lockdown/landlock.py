@@ -90,7 +90,7 @@ def restrict(readable: Iterable[str], writable: Iterable[str]) -> str:
     """
     version = abi()
     if version == 0:
-        raise NoLayer("landlock", "this kernel has no Landlock, or it is switched off")
+        raise NoLayer("landlock", "no_landlock")
     handled = next(count for since, count in _FILE_RIGHTS if version >= since)
     rules = _Ruleset((1 << handled) - 1, _TCP, _SCOPE)
     size = 24 if version >= _SCOPE_SINCE else 16 if version >= _TCP_SINCE else 8

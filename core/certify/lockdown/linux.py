@@ -88,9 +88,9 @@ def missing() -> tuple[tuple[str, str], ...]:
     """Name the layers of this module that cannot be had here, and why."""
     found = []
     if landlock.abi() == 0:
-        found.append(("landlock", "this kernel has no Landlock, or it is switched off"))
+        found.append(("landlock", "no_landlock"))
     if _seccomp_number() is None:
-        found.append(("seccomp", f"not known for {os.uname().machine}"))
+        found.append(("seccomp", "other_machine"))
     return tuple(found)
 
 
@@ -107,7 +107,7 @@ def _check_threads() -> None:
     except OSError as error:
         raise NoLayer("one_thread", str(error)) from error
     if count != 1:
-        raise NoLayer("one_thread", f"{count} threads run already; the lock would bind one")
+        raise NoLayer("one_thread", "other_threads")
 
 
 def _control(layer: str, option: int, value: int) -> None:
@@ -149,7 +149,7 @@ def _readable(plan: LockPlan) -> Iterator[str]:
     """Name what may be read: the system's programs, the interpreter's, ours, and the stage."""
     if plan.stage is not None:
         if not os.path.isdir(plan.stage):  # noqa: PTH112
-            raise NoLayer("landlock", f"no stage {plan.stage}")
+            raise NoLayer("landlock", "no_stage")
         yield str(plan.stage)
     yield from _READ_ALWAYS
     yield from glob.glob("/lib*")  # noqa: PTH207
@@ -191,7 +191,7 @@ def _allow_only(program: bytes) -> None:
     """Put the program on, for all threads there are."""
     number = _seccomp_number()
     if number is None:
-        raise NoLayer("seccomp", f"not known for {os.uname().machine}")
+        raise NoLayer("seccomp", "other_machine")
     own = _with_own_number(program)
     taken = _libc.syscall(
         ctypes.c_long(number),
@@ -200,14 +200,14 @@ def _allow_only(program: bytes) -> None:
         ctypes.byref(_Program(len(own) // _INSTRUCTION.size, own)),
     )
     if taken > 0:
-        raise NoLayer("seccomp", f"thread {taken} could not be bound")
+        raise NoLayer("seccomp", "other_threads")
     if taken < 0:
         raise NoLayer("seccomp", os.strerror(ctypes.get_errno()))
 
 
 def _with_own_number(program: bytes) -> bytes:
     if not program or len(program) % _INSTRUCTION.size:
-        raise NoLayer("seccomp", f"{len(program)} bytes are no program")
+        raise NoLayer("seccomp", "bad_program")
     found = 0
     parts = []
     for code, yes, no, value in _INSTRUCTION.iter_unpack(program):
@@ -215,7 +215,7 @@ def _with_own_number(program: bytes) -> bytes:
         found += is_mark
         parts.append(_INSTRUCTION.pack(code, yes, no, os.getpid() if is_mark else value))
     if not found:
-        raise NoLayer("seccomp", "the program does not ask for the process itself")
+        raise NoLayer("seccomp", "bad_program")
     return b"".join(parts)
 
 
@@ -223,14 +223,14 @@ def _look() -> None:
     """Try what must fail now; a layer that only seems to be on is none."""
     status = _read("/proc/self/status").splitlines()
     if "NoNewPrivs:\t1" not in status:
-        raise NoLayer("no_new_privs", "it is not in force")
+        raise NoLayer("no_new_privs", "not_in_force")
     if "Seccomp:\t2" not in status:
-        raise NoLayer("seccomp", "it is not in force")
+        raise NoLayer("seccomp", "not_in_force")
     ctypes.set_errno(0)
     if _libc.socket(_AF_UNIX, _SOCK_STREAM, 0) != -1 or ctypes.get_errno() != errno.EPERM:
-        raise NoLayer("seccomp", "a socket could be made")
+        raise NoLayer("seccomp", "not_in_force")
     try:
         os.close(os.open("/", os.O_RDONLY))
     except PermissionError:
         return
-    raise NoLayer("landlock", "the root folder could be read")
+    raise NoLayer("landlock", "not_in_force")

@@ -106,7 +106,7 @@ if sys.platform != "win32":
     def lock(plan: LockPlan, open_files: int) -> Lock:
         """Put on the limits and the profile; raise ``NoLayer`` at the first that fails."""
         if threading.active_count() != 1:
-            raise NoLayer("one_thread", f"{threading.active_count()} threads run already")
+            raise NoLayer("one_thread", "other_threads")
         limits = rlimits.set_limits(plan, open_files)
         if plan.nice:
             os.nice(plan.nice)
@@ -123,4 +123,4 @@ def _look() -> None:
         os.close(os.open("/", os.O_RDONLY))
     except PermissionError:
         return
-    raise NoLayer(LAYER, "the root folder could be read")
+    raise NoLayer(LAYER, "not_in_force")

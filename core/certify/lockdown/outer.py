@@ -83,7 +83,7 @@ def reason_against() -> str:
     """Say why there is no outer layer here; empty where it works."""
     program = _program()
     if program is None:
-        return "not installed"
+        return "not_installed"
     try:
         done = subprocess.run(  # noqa: S603  the system's own program, with our words
             wrapped(program, (sys.executable, "-I", "-c", "pass"), None, None),

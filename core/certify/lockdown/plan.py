@@ -41,7 +41,10 @@ class Lock(NamedTuple):
 
 
 class NoLayer(Exception):
-    """A layer could not be put on, so nothing may be run; both values are plain text."""
+    """A layer could not be put on, so nothing may be run.
+
+    ``layer`` is a stable word; ``reason`` is one too, or what the system said.
+    """
 
     def __init__(self, layer: str, reason: str) -> None:
         """Name the layer and what the system said."""

@@ -63,7 +63,7 @@ def load_library() -> Any:  # noqa: ANN401  a module without types
     try:
         import pyseccomp  # type: ignore[import-untyped]  # noqa: PLC0415  a program is started here
     except (ImportError, OSError, RuntimeError) as error:
-        raise NoLayer("seccomp", str(error)) from error
+        raise NoLayer("seccomp", "no_libseccomp") from error
     return pyseccomp
 
 

@@ -82,7 +82,7 @@ def check_limits(found: ExtendedLimits, plan: LockPlan) -> None:
         (LAYER, _LIMIT_KILL_ON_JOB_CLOSE, True),
     ):
         if not basic.flags & flag or not is_tight:
-            raise NoLayer(layer, "the Job Object does not bound it as planned")
+            raise NoLayer(layer, "not_in_force")
 
 
 if sys.platform == "win32":  # not verified
@@ -135,6 +135,6 @@ if sys.platform == "win32":  # not verified
             None, _EXTENDED_LIMITS, ctypes.byref(found), ctypes.sizeof(found), None
         )
         if not taken:
-            raise NoLayer(LAYER, f"not in a Job Object: error {kernel.GetLastError()}")
+            raise NoLayer(LAYER, "not_in_force")
         check_limits(found, plan)
         return Lock(LAYERS, "limits")

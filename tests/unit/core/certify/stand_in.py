@@ -43,6 +43,11 @@ def at_start(how: str) -> None:
         case "ends_at_start":
             sys.stderr.write("no library\n")
             sys.exit(3)
+        case "cannot_lock":
+            sys.stderr.write("no sandbox: landlock: this kernel has none\n")
+            sys.exit(70)
+        case "cannot_lock_wordless":
+            sys.exit(70)
         case "first_an_answer":
             give({"type": "facts", "id": 0, "facts": FACTS})
         case "not_messagepack":

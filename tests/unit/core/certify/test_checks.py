@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from hanse.core.artifacts.formats import FormatRefused, Recognised
+from hanse.core.artifacts.formats import FormatRefused, Recognised, recognise
 from hanse.core.certify.checks import structure
 from hanse.core.certify.checks.results import (
     failed,
@@ -19,11 +19,12 @@ from hanse.core.certify.checks.results import (
 from hanse.core.certify.checks.scanning import said_by_scanner, scan_pickle
 from hanse.core.certify.checks.structure import Looked, check_of_rule
 from hanse.core.certify.generated import NoInput
+from hanse.core.model.artifact import ModelFacts
 from hanse.core.model.control import Cancelled, Control
 from hanse.core.model.running import WorkerFailed
 from hanse.core.sentences import LANGUAGES, catalogue, say
 from tests.fakes.certification import job_of, manifest_of
-from tests.fakes.runner import FakeRunner
+from tests.fakes.running import FakeRunner, doubling
 from tests.hostile.onnx_models import onnx_bytes
 from tests.hostile.pickled_models import pickled
 
@@ -32,13 +33,23 @@ def integrity(job, control=None):
     return structure.check_integrity("format.hashes", job.manifest, job.files, control or Control())
 
 
+def runner_that_reads(paths):
+    """A runner whose Workers find nothing to say against any file."""
+    return FakeRunner(
+        {
+            name: doubling(facts=ModelFacts(format=recognise(path, name), file=name))
+            for name, path in paths.items()
+        }
+    )
+
+
 def policy(tmp_path, *files):
     """Apply the policy to files of (name, bytes)."""
     paths = {}
     for name, raw in files:
         paths[name] = tmp_path / name
         paths[name].write_bytes(raw)
-    looked = structure.look(paths, tmp_path, FakeRunner(), Control())
+    looked = structure.look(paths, tmp_path, runner_that_reads(paths), Control())
     return structure.check_policy("safety.policy", looked, paths, Control())
 
 
@@ -151,12 +162,12 @@ def test_a_name_that_disagrees_fails_before_any_worker_starts(tmp_path):
     runner = FakeRunner()
     looked = structure.look({"model.onnx": path}, tmp_path, runner, Control())
     assert looked.refused["format.magic"].values["rule"] == "name_disagrees"
-    assert runner.started == 0
+    assert not runner.started
 
 
 def test_a_worker_that_dies_while_it_reads_fails_the_reader(tmp_path):
     job = job_of(tmp_path, onnx_bytes())
-    runner = FakeRunner(fails={("inspect", 1): "crash"})
+    runner = FakeRunner(fails={"inspect": WorkerFailed("crash", "inspect", "signal 11")})
     looked = structure.look(job.files, job.scratch, runner, Control())
     assert looked.refused["onnx.checker"].values["kind"] == "crash"
 

@@ -14,7 +14,7 @@ from hanse.core.certify import asking
 from hanse.core.certify.client import WorkerClient
 from hanse.core.limits import WORKER_STDERR_SIZE_BYTES_MAX
 from hanse.core.model.control import Cancelled, Control
-from hanse.core.model.running import Stage, WorkerFailed, WorkerLimits
+from hanse.core.model.running import NoSandbox, Stage, WorkerFailed, WorkerLimits
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 
@@ -86,6 +86,17 @@ def test_an_end_without_ready_says_its_last_words(tmp_path):
     with pytest.raises(WorkerFailed, match="exit status 3; no library") as failed:
         start("ends_at_start", tmp_path)
     assert failed.value.kind == "crash"
+
+
+def test_a_layer_that_cannot_be_put_on_is_named_and_nothing_is_run(tmp_path):
+    with pytest.raises(NoSandbox) as missing:
+        start("cannot_lock", tmp_path)
+    assert missing.value.values == {"layer": "landlock", "reason": "this kernel has none"}
+
+
+def test_its_status_without_its_words_is_a_crash(tmp_path):
+    with pytest.raises(WorkerFailed, match="exit status 70"):
+        start("cannot_lock_wordless", tmp_path)
 
 
 def test_a_program_that_is_not_there_is_named(tmp_path):

@@ -12,6 +12,7 @@ from hanse.core.certify.golden import (
     GoldenTooLarge,
     GoldenVector,
     GoldenVectors,
+    Keeping,
     SamplesRefused,
     fitting,
     read_golden,
@@ -20,7 +21,12 @@ from hanse.core.certify.golden import (
 )
 from hanse.core.errors import BadShape, NotCanonical
 from hanse.core.ledger.codec import decode_any, encode
-from hanse.core.limits import BLOB_SIZE_BYTES_MAX, GOLDEN_VECTORS_MAX, SAMPLES_MAX
+from hanse.core.limits import (
+    BLOB_SIZE_BYTES_MAX,
+    GOLDEN_KEPT_SIZE_BYTES_MAX,
+    GOLDEN_VECTORS_MAX,
+    SAMPLES_MAX,
+)
 from hanse.core.model.arrays import DTYPES
 
 NUMBERS = [one for one in DTYPES if one != "string"]
@@ -130,6 +136,15 @@ def test_what_is_too_large_is_said_and_the_first_vectors_fit():
     kept = fitting(vectors)
     assert len(kept.vectors) == 4
     assert len(write_golden(kept)) <= BLOB_SIZE_BYTES_MAX
+
+
+def test_what_one_run_keeps_in_memory_has_an_end_and_the_first_of_each_origin_stays():
+    large = np.zeros(GOLDEN_KEPT_SIZE_BYTES_MAX // 4 // 3, np.float32)  # a third, in and out
+    kept = Keeping()
+    for origin in ("sample", "sample", "generated", "generated"):
+        kept.add(vector(large, origin))
+    assert kept.ran == 4
+    assert [one.origin for one in kept.vectors] == ["sample", "generated"]
 
 
 def test_a_table_is_cut_into_vectors_of_one_row():

@@ -60,8 +60,10 @@ def test_the_tier_is_what_the_instructions_allow(architecture, generic, features
 
 @pytest.mark.parametrize(
     ("tier", "cores", "is_same"),
-    [("t", 4, True), ("t", 8, True), ("t", 2, True), ("t", 9, False), ("t", 1, False)]
-    + [("other", 4, False)],
+    [
+        *(("t", 4, True), ("t", 8, True), ("t", 2, True)),
+        *(("t", 9, False), ("t", 1, False), ("other", 4, False)),
+    ],
 )
 def test_machines_compare_within_a_factor_of_two(machine, tier, cores, is_same):
     one = dataclasses.replace(machine, tier="t", cores=4)

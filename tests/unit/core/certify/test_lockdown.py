@@ -87,10 +87,11 @@ def test_without_libseccomp_there_is_no_lock(monkeypatch):
 
 ALONE = """
 import errno, json, os, signal, socket, sys
-from hanse.core.certify.lockdown import landlock
+from hanse.core.certify.lockdown import landlock, linux
 
 folder, port, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 target = os.getppid()
+linux._control("no_new_privs", linux._PR_SET_NO_NEW_PRIVS, 1)  # without it only root may
 landlock.restrict([folder + "/stage"], [folder + "/scratch"])
 
 def said(act):
@@ -175,7 +176,8 @@ def test_the_name_of_landlock_says_what_it_covers(version, word):
 @pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
 def test_older_kernels_are_asked_for_what_they_have(folder, version):
     text = (
-        "import json, sys\nfrom hanse.core.certify.lockdown import landlock\n"
+        "import json, sys\nfrom hanse.core.certify.lockdown import landlock, linux\n"
+        "linux._control('no_new_privs', linux._PR_SET_NO_NEW_PRIVS, 1)\n"
         "landlock.abi = lambda: int(sys.argv[2])\n"
         "word = landlock.restrict([sys.argv[1] + '/stage'], [sys.argv[1] + '/scratch'])\n"
         "try:\n    open(sys.argv[1] + '/secret')\nexcept PermissionError:\n"
@@ -462,7 +464,7 @@ def test_without_bubblewrap_the_command_stays_as_it_is(monkeypatch):
     outer.reason_against.cache_clear()
     try:
         assert lockdown.outer_command(("a", "b"), None, None) == (("a", "b"), ())
-        assert ("bwrap", "not installed") in lockdown.offered().missing
+        assert ("bwrap", "not_installed") in lockdown.offered().missing
     finally:
         outer.reason_against.cache_clear()
 

@@ -8,8 +8,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from hanse.core.certify.replay import replay
-from hanse.core.certify.trial_outputs import read_kept, write_kept
+from hanse.core.certify.golden import GoldenVector, GoldenVectors
+from hanse.core.certify.replay import replay, replay_golden
+from hanse.core.certify.trial_outputs import kept_of, read_arrays, read_kept, write_kept
 from hanse.core.certify.warranty import BadWarranty, make_proof, rerun_proof, verify_proof
 from hanse.core.crypto.signing import Signer
 from hanse.core.ledger.codec import decode_any, encode
@@ -18,13 +19,17 @@ from hanse.core.model.blob import Blob
 from hanse.core.model.control import Cancelled, Control
 from hanse.core.model.running import WorkerFailed
 from hanse.core.model.trial import Exchange, ReplayFailure, ReplayResult
+from hanse.core.trade.trial_commitment import commit
 from hanse.core.trade.trial_messages import sign_answer, sign_query
 from hanse.core.trade.trial_rules import BadTranscript
 from hanse.core.trade.trial_sealing import WrongSealKey, open_output, seal_output
+from tests.fakes.chance import SeededChance
 from tests.fakes.trials import (
     ARTIFACT,
+    FEATURES,
     in_int8,
     network,
+    of_weights,
     on_other_cpu,
     on_trial,
     session_of,
@@ -53,11 +58,14 @@ def with_last(trial, **changes):
     return (*trial.exchanges[:-1], Exchange(last.query, sign_answer(answer, trial.seller)))
 
 
-def resealed(trial, answer, change):
-    """Return ``answer`` with its output changed and sealed again, as a seller could."""
-    raw = open_output(answer, trial.seal_key)
-    assert raw is not None
-    return seal_output(answer, change(raw), trial.seal_key)
+def lying(trial):
+    """Let the last answer show another label than it seals; return the transcript."""
+    honest = trial.exchanges[-1].answer.answer
+    output = open_output(honest, trial.seal_key)
+    other = (honest.shown["logits"][0] + 1) % 4
+    answer = msgspec.structs.replace(honest, shown={"logits": (other,)})
+    answer = seal_output(answer, output, trial.seal_key)
+    return with_last(trial, shown=answer.shown, sealed=answer.sealed)
 
 
 # --- verdicts -------------------------------------------------------------------------------
@@ -147,16 +155,28 @@ def test_it_can_be_ended(played):
         replay(played.granted, played.exchanges, played.seal_key, session_of(network()), control)
 
 
+def test_without_a_trial_the_golden_vectors_of_a_certificate_are_run(played):
+    vectors = GoldenVectors(
+        tuple(
+            GoldenVector(inputs, network()(inputs), "sample")
+            for inputs in (read_arrays(row.x) for row in played.committed.inputs)
+        )
+    )
+    assert replay_golden(vectors, session_of(network()), Control()).verdict == "match"
+    swapped = replay_golden(vectors, session_of(in_int8(network())), Control())
+    assert (swapped.verdict, swapped.n) == ("mismatch", 24)
+    session = session_of(network())
+    session.worker.runner.fails["run"] = WorkerFailed("refused", "run", "bad shape")
+    assert replay_golden(vectors, session, Control()).failing == 24
+    session.worker.runner.fails["run"] = WorkerFailed("timeout", "run", "too slow")
+    assert replay_golden(vectors, session, Control()).reason == "worker_failed"
+
+
 # --- what fails without a run ---------------------------------------------------------------
 
 
 def test_what_was_shown_against_what_was_sealed_fails_without_a_run(played):
-    last = played.exchanges[-1].answer.answer
-    (label,) = last.shown["logits"]
-    lied = msgspec.structs.replace(last, shown={"logits": ((label + 1) % 4,)})
-    lied = resealed(played, lied, lambda _: open_output(last, played.seal_key))
-    exchanges = with_last(played, shown=lied.shown, sealed=lied.sealed)
-    found = replayed(played, network(), exchanges)
+    found = replayed(played, network(), lying(played))
     assert [(one.i, one.reason, one.output) for one in found.failures] == [(19, "shown", b"")]
 
 
@@ -166,7 +186,7 @@ def test_a_seal_that_does_not_open_fails_without_a_run(played):
 
 
 def test_a_seal_that_holds_no_output_fails_without_a_run(played):
-    nonsense = resealed(played, played.exchanges[-1].answer.answer, lambda _: b"nothing")
+    nonsense = seal_output(played.exchanges[-1].answer.answer, b"nothing", played.seal_key)
     found = replayed(played, network(), with_last(played, sealed=nonsense.sealed))
     assert [one.reason for one in found.failures] == ["seal"]
 
@@ -181,6 +201,81 @@ def test_a_broken_transcript_is_no_replay(played):
         replayed(played, network(), with_last(played, prev=bytes(32)))
     with pytest.raises(BadTranscript):
         replayed(played, network(), tuple(played.exchanges[1:]))
+
+
+# --- outputs too large to be sealed whole ---------------------------------------------------
+
+
+def wide(seed=4):
+    rng = np.random.default_rng(seed)
+    first = rng.normal(size=(FEATURES, 16)).astype(np.float32)
+    return of_weights(first, rng.normal(size=(16, 80_000)).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def sampled():
+    trial = on_trial(seed="wide")
+    trial.exchange(3, model=wide())
+    return trial
+
+
+def test_of_large_outputs_a_sample_is_compared(sampled):
+    assert len(sampled.exchanges[0].answer.answer.sealed) < 32 * 1024
+    assert replayed(sampled, wide()).verdict == "match"
+    assert replayed(sampled, on_other_cpu(wide())).verdict == "match"
+    assert replayed(sampled, in_int8(wide())).verdict == "mismatch"
+    assert replayed(sampled, network()).failing == 3
+
+
+def test_of_large_outputs_a_lie_in_what_was_shown_is_seen_by_running_the_model(sampled):
+    honest = sampled.exchanges[-1].answer.answer
+    output = open_output(honest, sampled.seal_key)
+    answer = msgspec.structs.replace(honest, shown={"logits": (honest.shown["logits"][0] ^ 1,)})
+    answer = seal_output(answer, output, sampled.seal_key)
+    exchanges = with_last(sampled, shown=answer.shown, sealed=answer.sealed)
+    result = replayed(sampled, wide(), exchanges)
+    assert [(one.i, one.reason, one.tensor) for one in result.failures] == [(2, "shown", "logits")]
+    parts = make_proof(sampled.granted, exchanges, sampled.seal_key, result)
+    body = parts.body(None, BLOB, BLOB)
+    found = verify(sampled, body, parts)
+    assert [(one.reason, one.is_proven) for one in found.findings] == [("shown", False)]
+    confirmed = rerun_proof(body, sampled.granted, found, session_of(wide()), Control())
+    assert confirmed.failing == 1
+
+
+def test_a_delivered_model_with_more_outputs_than_an_answer_holds_differs(played):
+    many = {f"o{number}": np.zeros(1, np.float32) for number in range(65)}
+    found = replayed(played, lambda _: many)
+    assert {(one.reason, one.output) for one in found.failures} == {("differs", b"")}
+
+
+def test_what_the_delivered_model_gives_is_no_evidence_when_it_is_too_large(played):
+    texts = {"logits": np.array(["z" * 600_000])}
+    found = replayed(played, lambda _: texts)
+    assert {(one.reason, one.output) for one in found.failures} == {("differs", b"")}
+    parts = make_proof(played.granted, played.exchanges, played.seal_key, found)
+    check = verify(played, parts.body(None, BLOB, BLOB), parts)
+    assert {(one.reason, one.is_proven) for one in check.findings} == {("run", False)}
+
+
+def test_an_answer_to_an_input_that_is_none_fails():
+    chance = SeededChance("nonsense")
+    trial = on_trial(seed="nonsense")
+    committed = commit([(b"no arrays", b"0")], chance)
+    asked_of = msgspec.structs.replace(trial.granted.request.commit, root=committed.root, n=1)
+    request = msgspec.structs.replace(trial.granted.request, commit=asked_of)
+    trial.committed, trial.granted = committed, replace(trial.granted, request=request)
+    asked = trial.ask(0)
+    honest = on_trial().exchange(1)[0].answer.answer
+    answer = msgspec.structs.replace(
+        honest, trial=trial.granted.trial, prev=trial.granted.grant_id, query=asked.digest
+    )
+    output = write_kept(kept_of({"logits": np.zeros((1, 4), np.float32)}, asked.digest))
+    answer = msgspec.structs.replace(answer, shown={"logits": (0,)})
+    answer = seal_output(answer, output, trial.seal_key)
+    exchange = Exchange(asked, sign_answer(answer, trial.seller))
+    found = replayed(trial, network(), (exchange,))
+    assert [one.reason for one in found.failures] == ["run"]
 
 
 # --- the Proof ------------------------------------------------------------------------------
@@ -236,13 +331,9 @@ def test_whoever_holds_the_model_runs_the_proof_again(played, proven):
 
 
 def test_a_lie_in_what_was_shown_is_proven_to_everybody(played):
-    last = played.exchanges[-1].answer.answer
-    lied = msgspec.structs.replace(last, shown={"logits": ((last.shown["logits"][0] + 1) % 4,)})
-    lied = resealed(played, lied, lambda _: open_output(last, played.seal_key))
-    exchanges = with_last(played, shown=lied.shown, sealed=lied.sealed)
-    parts = make_proof(
-        played.granted, exchanges, played.seal_key, replayed(played, network(), exchanges)
-    )
+    exchanges = lying(played)
+    result = replayed(played, network(), exchanges)
+    parts = make_proof(played.granted, exchanges, played.seal_key, result)
     found = verify(played, parts.body(None, BLOB, BLOB), parts)
     assert found.is_proven
     assert [(one.i, one.reason, one.is_proven) for one in found.findings] == [(19, "shown", True)]
@@ -324,6 +415,17 @@ def test_an_accusation_whose_own_outputs_agree_is_refuted(played, proven):
     assert fault(played, body, parts, outputs=encode(outputs)) == ("answer", "agrees")
     outputs[0] = b"nonsense"
     assert fault(played, body, parts, outputs=encode(outputs))[0] == "outputs"
+
+
+def test_a_proof_shows_no_more_than_a_blob_holds(played, monkeypatch):
+    result = replayed(played, network(seed=2))
+    monkeypatch.setattr("hanse.core.certify.warranty._ROOM_BYTES", 5000)
+    parts = make_proof(played.granted, played.exchanges, played.seal_key, result)
+    assert 1 <= len(parts.answers) < 8
+    assert verify(played, parts.body(None, BLOB, BLOB), parts)
+    monkeypatch.setattr("hanse.core.certify.warranty._ROOM_BYTES", 1)
+    parts = make_proof(played.granted, played.exchanges, played.seal_key, result)
+    assert len(parts.answers) == 1
 
 
 def test_a_proof_shows_no_key_and_no_input(proven):

@@ -202,6 +202,14 @@ def test_a_near_tie_is_no_lie():
     assert shown_fits({"p": (0,)}, one, "top1", {"p": 1e-8}) == "p"
 
 
+def test_more_values_than_there_are_fit_nothing():
+    rows = {"p": np.array([[0.5, 0.1]], np.float32)}
+    assert shown_fits({"p": (0, 0)}, rows, "top1", {"p": 1e-5}) == "p"
+    assert shown_fits({"p": (7,)}, rows, "top1", {"p": 1e-5}) == "p"
+    one = {"p": np.array([[0.5]], np.float32)}
+    assert shown_fits({"p": (1, 1)}, one, "top1", {"p": 1e-5}) == "p"
+
+
 def test_two_digits_may_round_either_way():
     values = {"y": np.array([1.2500001], np.float64)}
     assert shown_fits({"y": ("1.2e+00",)}, values, "digits2", {"y": 1e-5}) == ""

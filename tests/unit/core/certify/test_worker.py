@@ -51,7 +51,7 @@ def test_it_bounds_itself_before_it_is_ready(start):
         return resource.prlimit(number, which)
 
     assert limit(resource.RLIMIT_AS) == (LIMITS.memory_bytes, LIMITS.memory_bytes)
-    assert limit(resource.RLIMIT_CPU)[0] == LIMITS.cpu_seconds
+    assert 0 < limit(resource.RLIMIT_CPU)[0] - LIMITS.cpu_seconds < 20  # and what the imports took
     assert limit(resource.RLIMIT_FSIZE) == (0, 0)
     assert limit(resource.RLIMIT_CORE) == (0, 0)
     assert limit(resource.RLIMIT_NOFILE)[1] == WORKER_OPEN_FILES_MAX

@@ -13,13 +13,18 @@ from sqlalchemy import create_engine, text
 from hanse.core.artifacts.quota import Whose
 from hanse.core.engine.syncing import accept_batch
 from hanse.core.errors import StoreFull
+from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
+from hanse.core.model.trial import TrialState
 from hanse.core.store import migrating
 from hanse.core.store.drafts import DraftRow, DraftState
 from hanse.core.store.engines import DATABASE_FILE, Store
+from hanse.core.store.jobs import NewJob
 from hanse.core.store.objects import ManifestRow, ObjectUse, Part
 from hanse.core.store.searches import SavedSearch
 from hanse.core.store.tables import metadata
+from hanse.core.store.trials import TrialRow
 from tests.fakes.author import Author
+from tests.golden.make_folder import FOLDERS
 
 STEP = """
 from alembic import op
@@ -170,8 +175,25 @@ def test_what_is_this_folders_own_survives_a_migration_and_a_rebuild(folder, scr
     use = ObjectUse(bytes(32), 7, bytes(32), Part.CIPHER, Whose.OWN, None, 3)
     manifest = ManifestRow(bytes(32), 1, sealed=bytes([1]) * 32)
     search = SavedSearch("mine", "{}", 1, 4)
+    trial = TrialRow(
+        trial=EntryId(bytes(32)),
+        role="buyer",
+        way="sealed",
+        state=TrialState.REQUESTED,
+        counterparty=IdentityId(bytes(32)),
+        listing=EntryId(bytes(32)),
+        release=EntryId(bytes(32)),
+        artifact=bytes(32),
+        buyer=AuthorKey(bytes(32)),
+        request=b"asked",
+        created_ms=1,
+        updated_ms=1,
+        last_seen_ms=1,
+    )
     store = Store.open(folder)
     with store.unit_of_work() as uow:
+        job = uow.jobs.queue(NewJob("certify", "key", b"asked"), 1)
+        uow.trials.add(trial)
         uow.drafts.put(draft)
         uow.objects.want([use], 1)
         uow.objects.put_manifest(manifest)
@@ -185,7 +207,28 @@ def test_what_is_this_folders_own_survives_a_migration_and_a_rebuild(folder, scr
         assert reads.objects.of_artifact(bytes(32)) == [use]
         assert list(reads.objects.all_manifests()) == [manifest]
         assert reads.saved_searches.all() == [search]
+        assert reads.jobs.page() == [job]
+        assert reads.trials.page("buyer") == [trial]
     again.close()
+
+
+def test_listings_keep_their_numbers_when_the_catalogue_grows_wider(tmp_path):
+    path = tmp_path / "data" / DATABASE_FILE
+    shutil.copytree(FOLDERS / "part-02" / "data", path.parent)
+
+    def numbered():
+        with closing(sqlite3.connect(path)) as connection:
+            rows = connection.execute("SELECT n, listing, title FROM catalogue ORDER BY n")
+            last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'catalogue'")
+            return rows.fetchall(), last.fetchall()
+
+    with closing(sqlite3.connect(path)) as connection, connection:
+        # As if Listings had been there since that are there no more.
+        connection.execute("UPDATE sqlite_sequence SET seq = seq + 5 WHERE name = 'catalogue'")
+    before = numbered()
+    assert before[0]
+    Store.open(path.parent).close()
+    assert numbered() == before
 
 
 def test_the_ledger_survives_a_migration(tmp_path, scripts):

@@ -21,6 +21,7 @@ from hanse.core.store import (
     projection_reads,
     rehash,
     searches,
+    trial_answers,
     trials,
 )
 
@@ -123,13 +124,13 @@ HOT = {
     "trials of release": trials.TRIALS_OF_RELEASE,
     "trials held": trials.TRIALS_HELD,
     "artifact on trial": trials.ARTIFACT_ON_TRIAL,
-    "answers to": trials.ANSWERS_TO,
-    "answer at": trials.ANSWER_AT,
-    "answer of input": trials.ANSWER_OF_INPUT,
-    "inputs of": trials.INPUTS_OF,
-    "answers after": trials.ANSWERS_AFTER,
-    "last answer": trials.LAST_ANSWER,
-    "answers since": trials.ANSWERS_SINCE,
+    "answers to": trial_answers.ANSWERS_TO,
+    "answer at": trial_answers.ANSWER_AT,
+    "answer of input": trial_answers.ANSWER_OF_INPUT,
+    "inputs of": trial_answers.INPUTS_OF,
+    "answers after": trial_answers.ANSWERS_AFTER,
+    "last answer": trial_answers.LAST_ANSWER,
+    "answers since": trial_answers.ANSWERS_SINCE,
     "rehash": rehash._ENTRIES,
     "rehash branches": rehash._BRANCHES,
 }

@@ -388,9 +388,9 @@ def many(tmp_path_factory):
             state="paused" if chance.random() < 0.1 else "open",
             formats=(chance.choice(("onnx", "gguf", "tflite")),),
             seller=chance.choice((ANNA, BO, CAI)),
-            contradicted=chance.random() < 0.3,
+            contradicted=n % 3 == 0,
         )
-        for _ in range(120)
+        for n in range(120)
     ]
     with closing(Store.open(tmp_path_factory.mktemp("many"))) as store:
         put_into(store, 0, listings)

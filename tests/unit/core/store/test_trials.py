@@ -270,6 +270,13 @@ def test_an_artifact_is_on_trial_until_every_trial_of_it_is_over(held):
     assert not held.is_on_trial(ARTIFACT)
 
 
+def test_inputs_steps_and_notes_show_in_no_representation():
+    secret = b"shown nowhere"
+    values = dict.fromkeys(("request", "grant", "refusal", "close", "data"), secret)
+    shown = (row(**values), replace(GRANT, raw=secret), answer(query=secret, answer=secret))
+    assert not [one for one in shown if "nowhere" in repr(one)]
+
+
 def test_a_trial_can_be_dropped_with_its_answers(selling):
     selling.keep_answer(TRIAL, "seller", answer())
     assert selling.drop(TRIAL, "seller")

@@ -15,6 +15,7 @@ from hanse.core.limits import TRIAL_INPUT_SIZE_BYTES_MAX, TRIAL_LABEL_SIZE_BYTES
 from hanse.core.model.trial import Query
 from hanse.core.trade.trial_commitment import (
     CommitRefused,
+    _Draws,
     asking_order,
     commit,
     is_committed,
@@ -116,6 +117,12 @@ def test_the_order_is_a_permutation_that_both_sides_compute():
     assert asking_order(b"r" * 32, b"n" * 32, 100, 10) == order[:10]
     # Frozen: another program must ask in the same order.
     assert order[:6] == (6, 74, 93, 85, 70, 12)
+
+
+def test_a_draw_beyond_the_last_whole_multiple_is_left_out():
+    draws = _Draws(bytes(32))
+    assert all(draws.below(2**63 + 1) < 2**63 + 1 for _ in range(20))
+    assert draws._drawn > 20  # about half are drawn again
 
 
 def test_neither_side_alone_fixes_the_order():
