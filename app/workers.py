@@ -46,19 +46,22 @@ class JobRunner:
         on_done: Callable[[JobView], None] = _nobody,
         on_progress: Callable[[int, str, int, int], None] = lambda *_: None,
         is_signing: bool = False,
+        cores: int = 0,
     ) -> None:
         """Bind the engine; both callbacks are called on the thread of the jobs.
 
         ``on_progress`` gets job, stage, done and total.  With ``is_signing`` results that are
-        better than what was signed before are signed while the Account is unlocked.
+        better than what was signed before are signed while the Account is unlocked.  No job
+        takes more than ``cores`` cores, 0 for all.
         """
         self._engine = engine
         self._on_done = on_done
         self._on_progress = on_progress
         self._is_signing = is_signing
+        self._cores = cores
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal may close it while its own thread holds it
         self._control: Control | None = None
         self._job: JobView | None = None
         self._is_interrupted = False
@@ -92,9 +95,12 @@ class JobRunner:
         self._engine.certifying.cancel(job)
 
     def finish(self) -> None:
-        """Work off what is queued and return when there is nothing left; instead of ``start``."""
+        """Work off what is queued, instead of ``start``: until nothing is left, or ``close``."""
         self._engine.certifying.recover()
-        while (due := self._engine.certifying.next_job()) is not None:
+        while not self._closing.is_set():
+            due = self._engine.certifying.next_job()
+            if due is None:
+                return
             self._run(due)
 
     def close(self) -> None:
@@ -130,7 +136,10 @@ class JobRunner:
             self._control, self._job, self._is_interrupted = control, due, False
         try:
             done = self._engine.certifying.run(
-                job, control, is_interrupted=lambda: self._is_interrupted
+                job,
+                control,
+                is_interrupted=lambda: self._is_interrupted,
+                cores=self._cores,
             )
             if self._is_signing:
                 self._engine.certifying.sign_if_better(job)

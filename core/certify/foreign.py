@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
+import os
 import sys
 import threading
 import time
@@ -211,6 +213,9 @@ class ForeignConverter:
 
     def _run(self, command: Sequence[str], request: bytes, scratch: Path, control: Control) -> None:
         wrapped, outer = lockdown.outer_command(command, self._stage.folder, scratch)
+        if outer and not os.access(command[0], os.X_OK):  # bubblewrap would say it in its words
+            detail = f"{command[0]}: {os.strerror(errno.ENOENT)}"
+            raise WorkerFailed("crash", "start", detail)
         try:
             child = self._child = Child(wrapped, scratch, outer)
         except OSError as error:

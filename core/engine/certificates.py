@@ -20,6 +20,7 @@ from hanse.core.attest.statement import read_statement
 from hanse.core.durable import write_durably
 from hanse.core.engine.accounts import entry_view
 from hanse.core.engine.certify_target import read_held_card
+from hanse.core.engine.naming import certificate_named
 from hanse.core.engine.signing import PlannedEntry, Preview, show, sign
 from hanse.core.errors import Refused, WrongUse
 from hanse.core.ledger.evidence import write_inclusion
@@ -99,6 +100,11 @@ class Certificates:
         """Bind the Account and its files."""
         self._context = context
         self._content = content
+
+    def named(self, text: str) -> EntryId:
+        """Return the Certificate whose id begins with ``text``; raise what ``naming`` raises."""
+        with self._context.store.reads() as reads:
+            return certificate_named(reads, text)
 
     def show(self, cert: bytes) -> CertificateView:
         """Return one Certificate, or raise ``UnknownCertificate``."""

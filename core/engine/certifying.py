@@ -17,6 +17,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from hanse.core.attest.envelope import sign_envelope
 from hanse.core.attest.statement import encode_statement, subjects_of
 from hanse.core.attest.suites import SuiteNotHere, bundled
@@ -35,6 +37,7 @@ from hanse.core.engine.certify_data import (
 from hanse.core.engine.certify_target import (
     CertifyRequest,
     Named,
+    named,
     staged_model,
     target_of,
 )
@@ -42,6 +45,7 @@ from hanse.core.engine.signing import PlannedEntry, Preview, show, sign
 from hanse.core.engine.tested import Tested, encode_tested, public_part, read_tested
 from hanse.core.errors import HanseError, Refused, RejectedEntry, WrongUse
 from hanse.core.ledger.codec import decode, encode
+from hanse.core.market.claims import compare_claims
 from hanse.core.model.certificate import CheckResult, Reproduces, Statement, Subject
 from hanse.core.model.control import Cancelled
 from hanse.core.model.ids import EntryId
@@ -65,6 +69,7 @@ if TYPE_CHECKING:
     from hanse.core.engine.context import Context
     from hanse.core.ledger.kinds import Body
     from hanse.core.model.artifact import ModelFacts
+    from hanse.core.model.certificate import ComparedClaim
     from hanse.core.model.control import Control
     from hanse.core.model.running import ModelRunner
     from hanse.core.model.suite import Suite
@@ -129,6 +134,12 @@ class Certifying:
         self._content = content
         self._runner = runner
         self._app = app
+
+    def named(self, text: str) -> Target:
+        """Return what a person means by the first digits of an id, or raise what is wrong."""
+        with self._context.store.reads() as reads:
+            what = named(reads, text)
+            return target_of(reads, self._content, self._context.identity, what)
 
     # --- jobs --------------------------------------------------------------------------------
 
@@ -205,12 +216,18 @@ class Certifying:
         return self.job(job)
 
     def run(
-        self, job: int, control: Control, *, is_interrupted: Callable[[], bool] = lambda: False
+        self,
+        job: int,
+        control: Control,
+        *,
+        is_interrupted: Callable[[], bool] = lambda: False,
+        cores: int = 0,
     ) -> JobView:
         """Run a job to its end; every check is kept when it is finished.
 
         A cancelled job is over; with ``is_interrupted`` it goes on later.  Whatever error
-        ends it is noted with the job and raised.
+        ends it is noted with the job and raised.  On no more than ``cores`` cores, 0 for what
+        the job asks.
         """
         clock = self._context.clock
         with self._context.store.unit_of_work() as uow:
@@ -225,8 +242,12 @@ class Certifying:
                 for name, raw in uow.jobs.finished_checks(job).items()
             }
             uow.commit()
+        request = decode(row.request, CertifyRequest)
+        if cores:
+            most = min(request.cores or cores, cores)
+            request = msgspec.structs.replace(request, cores=most)
         try:
-            tested = self._run(job, decode(row.request, CertifyRequest), done, control)
+            tested = self._run(job, request, done, control)
         except Cancelled:
             with self._context.store.unit_of_work() as uow:
                 end = uow.jobs.interrupted if is_interrupted() else uow.jobs.cancelled
@@ -409,6 +430,20 @@ class Certifying:
             assert row is not None
             uow.jobs.progress(job, result.id, row.done + 1, row.total, self._context.clock.now_ms())
             uow.commit()
+
+    def claims(self, job: int) -> tuple[ComparedClaim, ...]:
+        """Set what the card claims beside what a job measured; nothing where there is no card."""
+        view = self.job(job)
+        if view.tested is None:
+            return ()
+        request = view.request
+        release = None if request.release is None else EntryId(request.release)
+        with self._context.store.reads() as reads:
+            what = Named(request.artifact, release)
+            target = target_of(reads, self._content, self._context.identity, what)
+        if target.card is None:
+            return ()
+        return compare_claims(target.card.claims, view.tested.measured.quality)
 
     # --- signing -----------------------------------------------------------------------------
 

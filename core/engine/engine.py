@@ -50,7 +50,9 @@ if TYPE_CHECKING:
 class Engine:
     """All use cases of one Account; a context manager."""
 
-    def __init__(self, context: Context, stack: ExitStack, runner: ModelRunner) -> None:
+    def __init__(
+        self, context: Context, stack: ExitStack, runner: ModelRunner, app: str = ""
+    ) -> None:
         """Bind the use cases; ``Engine.open`` is the usual door."""
         self._stack = stack
         self._is_closed = False
@@ -59,7 +61,7 @@ class Engine:
         self.ledger = HeldLedger(context)
         self.backups = Backups(context)
         self.content = Content(context)
-        self.certifying = Certifying(context, self.content, runner)
+        self.certifying = Certifying(context, self.content, runner, app)
         self.certificates = Certificates(context, self.content)
         self.human_reviews = HumanReviews(context)
         self.publishing = Publishing(
@@ -79,11 +81,13 @@ class Engine:
         chance: Chance,
         read_only: bool = False,
         runner: ModelRunner | None = None,
+        app: str = "",
     ) -> Engine:
         """Open the Account in ``home``, or raise and leave everything as it was.
 
         ``read_only`` takes no lock and writes nothing; it reads beside a process
         that holds the folder.  ``runner`` starts Workers; the program's own by default.
+        ``app`` is the version of this program, which Certificates state.
         """
         if not home.keystore.exists():
             raise NoAccount(path=home.folder)
@@ -98,7 +102,7 @@ class Engine:
             if state is CopyState.MOVED and not read_only:
                 write_mark(home.folder, chance.bytes(MARK_SALT_SIZE_BYTES))
             context = Context(home, store, clock, chance, public, state)
-            return cls(context, stack.pop_all(), runner or WorkerClient())
+            return cls(context, stack.pop_all(), runner or WorkerClient(), app)
 
     def close(self) -> None:
         """Drop the keys, close the store, give the lock back; harmless when repeated."""

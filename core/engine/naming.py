@@ -65,6 +65,15 @@ def release_named(held: Repositories, text: str) -> EntryId:
     return EntryId(the_one(text, "release", held.listings.releases_between(low, high, _LOOKED_AT)))
 
 
+def certificate_named(held: Repositories, text: str) -> EntryId:
+    """Return the id of the Certificate whose id begins with ``text``."""
+    digits = id_digits(text)
+    if len(digits) == 2 * ID_SIZE_BYTES:
+        return EntryId(bytes.fromhex(digits))
+    low, high = _bounds(digits)
+    return EntryId(the_one(text, "certificate", held.certificates.between(low, high, _LOOKED_AT)))
+
+
 def id_digits(text: str) -> str:
     """Return the digits of an id or of its beginning, or raise ``BadId`` or ``TooFewDigits``."""
     digits = text.strip().lower()

@@ -93,6 +93,12 @@ _PAGE: Final = (
 )
 
 CERT_OF_ID: Final = _WITH_REVOCATION.where(certificates.c.cert == bindparam("cert"))
+CERTS_BETWEEN: Final = (
+    select(certificates.c.cert)
+    .where(certificates.c.cert.between(bindparam("low"), bindparam("high")))
+    .order_by(certificates.c.cert)
+    .limit(bindparam("limit"))
+)
 CERTS_OF_ARTIFACT: Final = _PAGE.where(certificates.c.artifact == bindparam("of"))
 CERTS_OF_RELEASE: Final = _PAGE.where(certificates.c.release == bindparam("of"))
 CERTS_BY_IDENTITY: Final = _PAGE.where(certificates.c.identity == bindparam("of"))
@@ -262,6 +268,11 @@ class CertificateRepository:
         """Return one Certificate; ``None`` also for an Entry that is void."""
         row = self._connection.execute(CERT_OF_ID, {"cert": cert}).first()
         return None if row is None else _certificate(row)
+
+    def between(self, low: bytes, high: bytes, limit: int) -> list[EntryId]:
+        """Return the ids of Certificates from ``low`` to ``high``, in order."""
+        which = {"low": low, "high": high, "limit": limit}
+        return [EntryId(row.cert) for row in self._connection.execute(CERTS_BETWEEN, which)]
 
     def revocation_of(self, cert: EntryId) -> RevocationRow | None:
         """Return how its own Identity took a Certificate back."""

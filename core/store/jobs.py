@@ -413,10 +413,20 @@ def _check_size(part: str, raw: bytes, most_bytes: int) -> None:
 def _written(values: Mapping[str, object]) -> str:
     """Write the values of an error; what is neither text nor a whole number as its text."""
     shown = {
-        name: value if isinstance(value, int) else str(value)[:JOB_ERROR_CHARACTERS_MAX]
+        name: value if isinstance(value, int) else _as_text(value)[:JOB_ERROR_CHARACTERS_MAX]
         for name, value in values.items()
     }
     return msgspec.json.encode(shown).decode()
+
+
+def _as_text(value: object) -> str:
+    match value:
+        case bytes():
+            return value.hex()
+        case tuple() | list():
+            return ", ".join(map(_as_text, value))
+        case _:
+            return str(value)
 
 
 def _job(row: AnyRow) -> JobRow:

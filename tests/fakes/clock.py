@@ -15,3 +15,8 @@ class FakeClock:
     def advance(self, ms: int) -> None:
         assert ms >= 0
         self._now_ms += ms
+
+    def set_back(self, ms: int) -> None:
+        """Let a person or a bad battery turn the clock back."""
+        assert ms >= 0
+        self._now_ms -= ms

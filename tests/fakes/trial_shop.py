@@ -1,30 +1,38 @@
-"""A seller with real, sealed Releases of the sample models, and a buyer who holds what anybody may."""
+"""A seller with real, sealed Releases, and a buyer who holds what anybody may of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
+import onnxruntime
 
+from hanse.core.certify.client import WorkerClient
+from hanse.core.engine.trials import Trials as TrialCases
 from hanse.core.market.samples import sample_model
+from hanse.core.model.artifact import ModelFacts
 from hanse.core.model.card import AnswersTrial, OpenTrial, SealedTrial, Trials
 from hanse.core.model.control import Control
 from tests.fakes.people import Person, give
+from tests.fakes.running import FakeModel, FakeRunner, tensor
 from tests.fakes.shop import AS_IS, carry_sealed, seller
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from hanse.core.engine.engine import Engine
     from hanse.core.engine.publishing import PublishedView
+    from hanse.core.model.arrays import Array
     from hanse.core.model.listing import Draft
+    from hanse.core.model.running import ModelRunner
     from tests.fakes.clock import FakeClock
 
 DAY_MS = 24 * 60 * 60 * 1000
 EVERY_WAY = Trials(
     sealed_local=SealedTrial(runs=3, days=5, certify=True),
-    signed_answers=AnswersTrial(per_buyer=120, per_30d=400),
+    signed_answers=AnswersTrial(per_buyer=400, per_30d=4000),
 )
 
 
@@ -78,9 +86,40 @@ def offer_sample(
     return publishing.publish(draft, publishing.preview(draft, control))
 
 
+def in_process(
+    sample_id: str, change: Callable[[dict[str, Array]], dict[str, Array]] = dict
+) -> FakeRunner:
+    """Return a runner that has a sample model in this process; ``change`` makes it another one."""
+    session = onnxruntime.InferenceSession(
+        sample_model(sample_id).graph(), providers=["CPUExecutionProvider"]
+    )
+    names = [one.name for one in session.get_outputs()]
+
+    def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        made = session.run(names, dict(inputs))
+        return change(dict(zip(names, made, strict=True)))
+
+    types = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(string)": "string"}
+    inputs, outputs = (
+        tuple(tensor(one.name, types[one.type], *one.shape) for one in several)
+        for several in (session.get_inputs(), session.get_outputs())
+    )
+    facts = ModelFacts(
+        format="onnx",
+        file="model.onnx",
+        inputs=inputs,
+        outputs=outputs,
+        operators={"ai.onnx.ml::TreeEnsembleClassifier": 1, "Exp": 1},
+    )
+    return FakeRunner({"model.onnx": FakeModel(inputs, outputs, run, facts=facts)})
+
+
 @dataclass
 class Market:
-    """Anna sells, Bert buys; both share one clock that stands still until told."""
+    """Anna sells, Bert buys; both share one clock that stands still until told.
+
+    Models run in this process, unless ``work`` says otherwise.
+    """
 
     base: Path
     anna: Person
@@ -89,14 +128,28 @@ class Market:
     buying: Engine
     published: PublishedView
     rows: Path
+    sells: ModelRunner = field(default_factory=WorkerClient)
+    buys: ModelRunner = field(default_factory=WorkerClient)
 
     @property
     def pace(self) -> MovingPace:
         return MovingPace(self.anna.clock)
 
+    def work(self, sells: ModelRunner, buys: ModelRunner) -> None:
+        """Let both sides run models by these runners from now on."""
+        self.sells, self.buys = sells, buys
+        for engine, runner in ((self.selling, sells), (self.buying, buys)):
+            engine.trials = TrialCases(engine.context, engine.content, runner)
+
     def close(self) -> None:
         self.selling.close()
         self.buying.close()
+
+    def restart(self) -> None:
+        """End both programs and start them again."""
+        self.close()
+        self.selling, self.buying = self.anna.open(), self.bert.open()
+        self.work(self.sells, self.buys)
 
 
 def open_market(
@@ -112,7 +165,9 @@ def open_market(
     rows.write_bytes(sample_model(sample_id).rows())
     selling, buying = anna.open(), bert.open()
     carry_sealed(selling, buying, published.release)
-    return Market(base, anna, bert, selling, buying, published, rows)
+    found = Market(base, anna, bert, selling, buying, published, rows)
+    found.work(in_process(sample_id), in_process(sample_id))
+    return found
 
 
 def open_edition(artifact: bytes) -> Trials:

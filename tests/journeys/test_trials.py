@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from hanse.core.artifacts.pieces import ObjectMissing
+from hanse.core.certify.client import WorkerClient
+from hanse.core.certify.warranty import BadWarranty
 from hanse.core.engine.trial_buyer import NothingToAsk, Question, QuestionNeeded
 from hanse.core.engine.trial_data import OwnData
 from hanse.core.engine.trial_file import read_trial_file, write_trial_file
@@ -18,18 +21,24 @@ from hanse.core.engine.trial_peer import (
     answer_folder,
 )
 from hanse.core.engine.trial_post import StepRefused
+from hanse.core.engine.trial_proof import BadProofFile, verify_proof_file
+from hanse.core.engine.trial_replaying import OtherArtifact
 from hanse.core.engine.trial_subject import OwnRelease, UnknownRelease
+from hanse.core.market.samples import sample_model
 from hanse.core.model.control import Control
+from hanse.core.model.running import WorkerFailed
 from hanse.core.model.trial import TrialState
 from hanse.core.store.trials import TrialNotHeld
 from hanse.core.trade.trial_rules import BadTranscript, TrialRefused, TrialSpent
-from tests.fakes.shop import said
-from tests.fakes.trial_shop import DAY_MS, EVERY_WAY, MovingPace, open_market
+from hanse.core.trade.trial_sealing import WrongSealKey
+from tests.fakes.shop import body_of, carry_sealed, manifests, said
+from tests.fakes.trial_shop import DAY_MS, in_process, open_market
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from hanse.core.model.arrays import Array
     from tests.fakes.trial_shop import Market
 
 CLAIM = 900_000
@@ -59,6 +68,25 @@ def asked(market: Market) -> bytes:
     reply = market.selling.trials.answering.answer(trials.buying.outgoing(trial), Control())
     trials.buying.take(reply.reply)
     return trial
+
+
+def test_a_model_is_tried_in_workers_bought_and_stands_for_its_answers(market: Market) -> None:
+    before = (market.sells, market.buys)
+    market.work(WorkerClient(), WorkerClient())
+    try:
+        trial = answered(market, 3)
+        sealed, _ = granted(market)
+        found = market.buying.trials.sealed.evaluate(
+            sealed, OwnData(market.rows), Control(), ("accuracy",)
+        )
+        assert found.isolation in {"full", "limits"}
+        assert found.rows[0].value_micro > CLAIM
+        replayed = market.buying.trials.replaying.replay(
+            trial, content_key(market), Control(), delivered(market)
+        )
+        assert (replayed.result.verdict, replayed.result.n) == ("match", 3)
+    finally:
+        market.work(*before)
 
 
 def test_signed_answers_decide_a_claim_without_the_model_leaving(market: Market) -> None:
@@ -120,20 +148,16 @@ def test_the_same_file_again_gives_the_same_answers_and_changes_nothing(market: 
     )
 
 
-def test_a_restart_of_both_programs_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    market = open_market(tmp_path)
-    trial = asked(market)
-    pace = market.pace
-    reply = market.selling.trials.answering.answer(
-        market.buying.trials.buying.next_queries(trial, 2), Control(), pace
-    )
+def test_a_restart_of_both_programs_goes_on_where_it_stopped(market: Market) -> None:
+    trial, pace = asked(market), market.pace
+    queries = market.buying.trials.buying.next_queries(trial, 2)
+    reply = market.selling.trials.answering.answer(queries, Control(), pace)
     market.buying.trials.buying.take(reply.reply)
-    market.close()
-    with market.anna.open() as selling, market.bert.open() as buying:
-        queries = buying.trials.buying.next_queries(trial, 1)
-        again = selling.trials.answering.answer(queries, Control(), pace)
-        assert again.answered == 1
-        assert buying.trials.buying.take(again.reply).answers == 3
+    market.restart()
+    queries = market.buying.trials.buying.next_queries(trial, 1)
+    again = market.selling.trials.answering.answer(queries, Control(), pace)
+    assert again.answered == 1
+    assert market.buying.trials.buying.take(again.reply).answers == 3
 
 
 def test_answers_come_one_a_second(market: Market) -> None:
@@ -161,9 +185,7 @@ def test_an_answer_that_was_changed_on_the_way_is_named(market: Market) -> None:
         buying.take(write_trial_file(swapped))
     said(caught.value)
     first = file.messages[0]
-    forged = replace(
-        file, messages=(replace(first, signature=bytes(64)), *file.messages[1:])
-    )
+    forged = replace(file, messages=(replace(first, signature=bytes(64)), *file.messages[1:]))
     with pytest.raises(BadTranscript) as caught:
         buying.take(write_trial_file(forged))
     assert caught.value.reason == "signature"
@@ -185,8 +207,9 @@ def test_a_reply_for_another_trial_or_account_is_refused(market: Market) -> None
     with pytest.raises(StepRefused) as caught:
         buying.take(write_trial_file(replace(file, sender=market.buying.context.identity)))
     assert caught.value.values["reason"] == "other_sender"
-    with pytest.raises(TrialNotHeld):
+    with pytest.raises(StepRefused) as caught:
         answering.answer(reply, Control())
+    assert caught.value.values["reason"] == "other_step"
 
 
 def test_what_makes_no_sense_is_said_before_anything_is_signed(market: Market) -> None:
@@ -210,38 +233,232 @@ def test_what_makes_no_sense_is_said_before_anything_is_signed(market: Market) -
 # --- sealed -----------------------------------------------------------------------------------
 
 
-def test_a_sealed_trial_runs_the_full_model_as_often_as_granted(tmp_path: Path) -> None:
-    market = open_market(tmp_path)
-    buying = market.buying.trials
-    trial = buying.buying.start(market.published.release, "sealed", Control()).trial
+def granted(market: Market) -> tuple[bytes, bytes]:
+    """Return a sealed trial that was granted, and the seller's reply."""
+    # One in 30 days: time passes since the last test that had one.
+    market.anna.clock.advance(31 * DAY_MS)
+    buying = market.buying.trials.buying
+    trial = buying.start(market.published.release, "sealed", Control()).trial
     assert trial is not None
-    with pytest.raises(TrialRefused):
-        buying.sealed.evaluate(trial, OwnData(market.rows), Control())
-    peer = LocalTrialPeer(market.selling.trials.answering)
-    view = buying.carry(trial, peer, Control())
-    assert (view.runs_most, view.may_certify, view.honest) == (
-        3,
-        True,
-        "trial.honest.sealed_buyer",
-    )
-    found = buying.sealed.evaluate(trial, OwnData(market.rows), Control(), ("accuracy",))
+    steps = buying.outgoing(trial)
+    reply = market.selling.trials.answering.answer(steps, Control()).reply
+    buying.take(reply)
+    return trial, reply
+
+
+def keys_kept(market: Market) -> int:
+    with market.buying.context.store.reads() as reads:
+        return len(reads.secrets.named("trial_keys/"))
+
+
+def test_a_sealed_trial_runs_the_full_model_as_often_as_granted(market: Market) -> None:
+    trial, reply = granted(market)
+    view = market.buying.trials.buying.show(trial)
+    assert (view.runs_most, view.may_certify) == (3, True)
+    assert view.honest == "trial.honest.sealed_buyer"
+    data = OwnData(market.rows)
+    found = market.buying.trials.sealed.evaluate(trial, data, Control(), ("accuracy",))
     assert (found.runs_used, found.rows[0].metric) == (1, "accuracy")
     assert found.rows[0].value_micro > CLAIM
     with market.buying.context.store.reads() as reads:
         assert reads.objects.of_artifact(market.published.artifact) == []
-    market.close()
-    with market.bert.open() as again:
-        assert again.trials.buying.show(trial).runs_used == 1
-        with again.trials.sealed.memory_source(trial, Control()) as source:
-            assert source.size_bytes > 0
-        row = {"x": np.zeros((1, 1), np.float32)}
-        names = {name: row["x"] for name in again.trials.sealed.inputs_of(trial)}
-        assert names
-        with pytest.raises(Exception) as caught:  # noqa: PT011  the shape is the model's to refuse
-            again.trials.sealed.run(trial, names, Control())
+    market.restart()
+    buying = market.buying.trials
+    assert buying.buying.show(trial).runs_used == 1
+    with buying.sealed.memory_source(trial, Control()) as source:
+        assert source.size_bytes > 0
+    # What fails while it runs has cost a run all the same, and the last one takes the keys.
+    with pytest.raises(WorkerFailed) as failed:
+        buying.sealed.run(trial, {"x": np.zeros((1, 1), np.float32)}, Control())
+    said(failed.value)
+    assert buying.buying.show(trial).over == "runs"
+    assert keys_kept(market) == 0
+    with pytest.raises(TrialSpent) as spent:
+        buying.sealed.evaluate(trial, data, Control())
+    said(spent.value)
+    # The same file brings the keys no second time.
+    buying.buying.take(reply)
+    assert keys_kept(market) == 0
+
+
+def test_the_keys_go_when_the_date_has_passed(market: Market) -> None:
+    trial, _ = granted(market)
+    assert keys_kept(market) == 1
+    assert market.buying.trials.sealed.expire() == 0
+    market.anna.clock.advance(6 * DAY_MS)
+    with pytest.raises(TrialSpent) as spent:
+        market.buying.trials.sealed.evaluate(trial, OwnData(market.rows), Control())
+    assert spent.value.limit == "date"
+    assert keys_kept(market) == 0
+    assert market.buying.trials.buying.show(trial).over == "date"
+
+
+def test_the_keys_go_when_the_clock_went_back_and_stay_gone_when_it_comes_forth(
+    market: Market,
+) -> None:
+    trial, _ = granted(market)
+    market.anna.clock.advance(3 * DAY_MS)
+    assert market.buying.trials.sealed.expire() == 0
+    market.anna.clock.set_back(30 * 60_000)
+    assert market.buying.trials.sealed.expire() == 0
+    market.anna.clock.set_back(2 * 60 * 60_000)
+    assert market.buying.trials.sealed.expire() == 1
+    assert keys_kept(market) == 0
+    market.anna.clock.advance(3 * 60 * 60_000)
+    with pytest.raises(TrialSpent) as spent:
+        market.buying.trials.sealed.evaluate(trial, OwnData(market.rows), Control())
+    assert spent.value.limit == "clock"
+
+
+def test_one_sealed_trial_a_buyer_in_30_days(market: Market) -> None:
+    granted(market)
+    buying = market.buying.trials.buying
+    trial = buying.start(market.published.release, "sealed", Control()).trial
+    assert trial is not None
+    steps = buying.outgoing(trial)
+    view = buying.take(market.selling.trials.answering.answer(steps, Control()).reply)
+    assert (view.state, view.refused, view.over) == (TrialState.REFUSED, "too_many", "refused")
+
+
+def test_missing_ciphertext_is_named_and_costs_no_run(market: Market) -> None:
+    trial, _ = granted(market)
+    body = body_of(market.buying, market.published.release)
+    plain, sealed = manifests(market.buying, body)
+    name = (sealed.roots[0], plain.files[0].size)
+    market.buying.content.pieces.remove(*name)
+    try:
+        with pytest.raises(ObjectMissing) as missing:
+            market.buying.trials.sealed.evaluate(trial, OwnData(market.rows), Control())
+        said(missing.value)
+        assert sealed.roots[0].hex() in str(missing.value)
+        with pytest.raises(ObjectMissing):
+            market.buying.trials.buying.start(market.published.release, "sealed", Control())
+    finally:
+        carry_sealed(market.selling, market.buying, market.published.release)
+    assert market.buying.trials.buying.show(trial).runs_used == 0
+
+
+# --- after delivery ---------------------------------------------------------------------------
+
+
+def answered(market: Market, count: int) -> bytes:
+    trial = asked(market)
+    queries = market.buying.trials.buying.next_queries(trial, count)
+    reply = market.selling.trials.answering.answer(queries, Control(), market.pace).reply
+    market.buying.trials.buying.take(reply)
+    return trial
+
+
+def content_key(market: Market) -> bytes:
+    seal = body_of(market.selling, market.published.release).seal
+    with market.selling.context.store.reads() as reads:
+        return market.selling.context.all_seeds(reads)[seal.epoch].content_key(seal.salt)
+
+
+def delivered(market: Market) -> Path:
+    folder = market.base / "delivered"
+    if not folder.exists():
+        folder.mkdir()
+        (folder / "model.onnx").write_bytes(sample_model("fraud-detection").graph())
+    return folder / "model.onnx"
+
+
+def test_the_delivered_model_stands_for_its_answers(market: Market) -> None:
+    trial = answered(market, 5)
+    found = market.buying.trials.replaying.replay(
+        trial, content_key(market), Control(), delivered(market)
+    )
+    assert (found.result.verdict, found.result.n, found.proof) == ("match", 5, None)
+    assert market.buying.trials.buying.show(trial).state is TrialState.REPLAYED
+
+
+def test_other_files_and_another_key_are_told_without_a_run(market: Market) -> None:
+    trial = answered(market, 1)
+    other = market.base / "other.onnx"
+    other.write_bytes(sample_model("diagnosis").graph())
+    replaying = market.buying.trials.replaying
+    with pytest.raises(OtherArtifact) as caught:
+        replaying.replay(trial, content_key(market), Control(), other)
+    said(caught.value)
+    with pytest.raises(WrongSealKey) as wrong:
+        replaying.replay(trial, bytes(32), Control(), delivered(market))
+    said(wrong.value)
+    assert market.buying.trials.buying.show(trial).state is TrialState.RUNNING
+
+
+def other_model(outputs: dict[str, Array]) -> dict[str, Array]:
+    """Return what a model says that is sure of the contrary."""
+    return {
+        name: array[:, ::-1].copy() if array.dtype == np.float32 else 1 - array
+        for name, array in outputs.items()
+    }
+
+
+def test_a_model_swapped_after_the_trial_is_proven_to_anybody(market: Market) -> None:
+    honest = market.sells
+    market.work(in_process("fraud-detection", other_model), market.buys)
+    try:
+        trial = answered(market, 4)
+    finally:
+        market.work(honest, market.buys)
+    found = market.buying.trials.replaying.replay(
+        trial, content_key(market), Control(), delivered(market)
+    )
+    assert (found.result.verdict, found.result.failing) == ("mismatch", 4)
+    assert found.proof is not None
+    now_ms = market.anna.clock.now_ms()
+    proof = verify_proof_file(found.proof, now_ms)
+    assert (proof.trial, proof.release) == (trial, market.published.release)
+    assert proof.seller == market.selling.context.identity
+    assert proof.buyer == market.buying.context.identity
+    assert (proof.n, proof.failing, proof.is_proven) == (4, 4, False)
+    for place in range(12, len(found.proof), len(found.proof) // 40):
+        changed = bytearray(found.proof)
+        changed[place] ^= 1
+        with pytest.raises((BadProofFile, BadWarranty)) as caught:
+            verify_proof_file(bytes(changed), now_ms)
         said(caught.value)
-        assert again.trials.buying.show(trial).over == "runs"
-        with pytest.raises(TrialSpent):
-            again.trials.sealed.evaluate(trial, OwnData(market.rows), Control())
-        with again.context.store.reads() as reads:
-            assert reads.secrets.named("trial_keys/") == []
+
+
+# --- ways to carry ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["local", "files"])
+def test_a_trial_is_carried_by_a_peer_or_by_files_alike(market: Market, way: str) -> None:
+    buying, answering = market.buying.trials, market.selling.trials.answering
+    market.anna.clock.advance(10_000)
+    trial = buying.buying.start(
+        market.published.release, "answers", Control(), question(market)
+    ).trial
+    assert trial is not None
+    if way == "local":
+        peer = LocalTrialPeer(answering, market.pace)
+        view = buying.carry(trial, peer, Control(), market.pace)
+    else:
+        out, back = market.base / f"out-{trial.hex()}", market.base / f"back-{trial.hex()}"
+        peer = FileTrialPeer(out, back)
+        waited = 0
+        while True:
+            try:
+                view = buying.carry(trial, peer, Control(), market.pace)
+                break
+            except NoReplyYet as error:
+                said(error)
+                waited += 1
+                assert answer_folder(answering, out, back, Control(), market.pace) == 1
+        assert waited > 1
+    assert view.over == "decided"
+    assert buying.verdict(trial).word == "passed"
+
+
+def test_closing_ends_both_sides(market: Market) -> None:
+    trial = answered(market, 2)
+    buying, answering = market.buying.trials.buying, market.selling.trials.answering
+    queries = buying.next_queries(trial, 1)
+    assert buying.close(trial).over == "closed"
+    said_back = answering.answer(buying.outgoing(trial), Control())
+    assert said_back.trial.state is TrialState.CLOSED
+    assert answering.answer(queries, Control(), market.pace).stopped == "closed"
+    other = answered(market, 1)
+    answering.close(other)
+    assert buying.take(answering.outgoing(other)).state is TrialState.CLOSED

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import numpy as np
 
-from hanse.core.model.arrays import dtype_name
+from hanse.core.model.arrays import DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hanse.core.model.artifact import TensorFacts
 
 _ALIGNED_BYTES: Final = 16  # as numpy allocates; within a frame an array may begin anywhere
+_NUMBERS: Final = frozenset(np.dtype(one) for one in DTYPES if one != "string")
 Raw = list[object]  # what a runtime answers, before it is looked at
 
 
@@ -121,7 +122,7 @@ def named(raw: Raw, outputs: Sequence[TensorFacts]) -> dict[str, Array]:
             array = np.array(texts, dtype=np.str_).reshape(value.shape)
         elif isinstance(value, np.generic):
             array = np.asarray(value)
-        if not isinstance(array, np.ndarray) or dtype_name(array) == "object":
+        if not isinstance(array, np.ndarray) or not _is_tensor(array.dtype):
             raise Refusal(f"output {tensor.name} is {tensor.dtype}, which is no tensor")
         arrays[tensor.name] = array
     return arrays
@@ -132,6 +133,10 @@ def aligned(array: Array) -> Array:
     if array.flags.c_contiguous and array.ctypes.data % _ALIGNED_BYTES == 0:
         return array
     return np.array(array, order="C")
+
+
+def _is_tensor(dtype: np.dtype[np.generic]) -> bool:
+    return dtype in _NUMBERS or dtype.kind == "U"
 
 
 def _text(value: object, shown: str) -> str:

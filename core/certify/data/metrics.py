@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 BINS: Final = 15
 _COARSE_BINS: Final = 1024
-_FINE_BINS: Final = 4096  # where a single bin is looked for
+_FINE_BINS: Final = 2048  # where a single bin is looked for
 _CLASS_BINS: Final = 256
 _CLASSES_OF_AUC_MOST: Final = 64
 _NO_MORE_THAN: Final = 1e-12  # rounding of a share against a bound

@@ -363,7 +363,7 @@ class TestOrt:
     def test_a_cancel_that_is_not_heard_ends_the_worker(self, start, monkeypatch):
         worker = start()
         worker.load("counting.onnx", "onnx", 1, Control())
-        number = psutil.Process(worker._child._popen.pid)
+        number = psutil.Process(worker._child.number)
         monkeypatch.setattr(asking, "CANCEL_SECONDS", 0.0)
         with pytest.raises(Cancelled):
             worker.run({"x": np.array(2**60)}, cancels_after(1))
@@ -517,7 +517,7 @@ class TestPictures:
 @pytest.mark.skipif(sys.platform != "linux", reason="places of other systems: not verified")
 def test_it_runs_at_the_place_it_is_given(start):
     worker = start(replace(LIMITS, nice=3, cores=1))
-    process = psutil.Process(worker._child._popen.pid)
+    process = psutil.Process(worker._child.number)
     assert process.nice() == psutil.Process().nice() + 3
     assert len(process.cpu_affinity()) == 1
 
@@ -527,6 +527,6 @@ def test_a_model_in_memory_is_nowhere_on_the_disk(real, folder):
     real.put("secret.onnx", models.doubled().SerializeToString(), Control())
     real.load("secret.onnx", "onnx", 1, Control(), in_memory=True)
     if sys.platform == "linux":
-        opened = Path(f"/proc/{real._child._popen.pid}/fd").iterdir()
+        opened = Path(f"/proc/{real._child.number}/fd").iterdir()
         assert not any("secret" in str(one.readlink()) for one in opened)
     assert sorted(folder.rglob("*")) == before

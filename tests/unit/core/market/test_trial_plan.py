@@ -177,7 +177,7 @@ def test_simulated_error_rates_are_the_computed_ones(share, expected):
 
 
 def test_a_plain_test_after_every_answer_refuses_honest_sellers():
-    draws, runs, n = random.Random(3), 300, 368
+    draws, runs, n = random.Random(3), 120, 368
     refused = 0
     for _ in range(runs):
         right = 0

@@ -94,6 +94,7 @@ HOT = {
     "showing an artifact": catalogue_rows.SHOWING_ARTIFACT,
     "listings of releases": catalogue_rows.LISTINGS_OF_RELEASES,
     "certificate of id": certificates.CERT_OF_ID,
+    "certificates between": certificates.CERTS_BETWEEN,
     "certificates of artifact": certificates.CERTS_OF_ARTIFACT,
     "certificates of release": certificates.CERTS_OF_RELEASE,
     "certificates by identity": certificates.CERTS_BY_IDENTITY,

@@ -7,8 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from hanse.core.certify.data import read_dataset
-from hanse.core.certify.data import csv_file
+from hanse.core.certify.data import csv_file, read_dataset
 from hanse.core.certify.data.faults import (
     BadEncoding,
     DatasetRefused,

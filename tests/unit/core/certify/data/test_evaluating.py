@@ -18,6 +18,7 @@ from hanse.core.certify.data import (
     check_rows,
     counts_for_level_3,
     evaluate_quality,
+    evaluating,
     judge,
     measure_quality,
     needed_n,
@@ -25,7 +26,6 @@ from hanse.core.certify.data import (
     read_dataset,
     usual_metrics,
 )
-from hanse.core.certify.data import evaluating
 from hanse.core.certify.data.faults import UnknownMetric
 from hanse.core.certify.data.mapping import DataMapping
 from hanse.core.market.samples import sample_model, sample_models

@@ -34,7 +34,7 @@ def folder(tmp_path):
 def decoder(folder, seen=None):
     """Decode here what a Worker would decode there."""
 
-    def read(files, size, channels, control):
+    def read(files, size, channels, _):
         if seen is not None:
             seen.append((tuple(files), size, channels))
         found = []

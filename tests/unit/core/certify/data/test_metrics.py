@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as oracle
 
+from hanse.core.certify.data.faults import UnknownMetric
 from hanse.core.certify.data.metrics import Unmeasurable, summed
 from hanse.core.certify.data.plan import LESS_IS_BETTER, METRICS, check_metric
-from hanse.core.certify.data.faults import UnknownMetric
 from tests.fakes.data_sets import judged
 
 CHANCE = np.random.default_rng(11)

@@ -133,7 +133,7 @@ def test_a_label_the_model_does_not_know_is_refused_with_those_it_knows(tmp_path
     assert fault.value.values["found"] == ("2",)
 
 
-def test_a_mapping_is_written_in_json_or_toml(tmp_path):
+def test_a_mapping_is_written_in_json_or_toml():
     mapping = DataMapping(inputs={"x": ("a", "b"), "z": "*"}, target="y", positive="yes")
     json = b'{"inputs":{"x":["a","b"],"z":"*"},"target":"y","positive":"yes"}'
     toml = b'target = "y"\npositive = "yes"\n[inputs]\nx = ["a", "b"]\nz = "*"\n'

@@ -103,11 +103,10 @@ def test_rows_of_another_width_are_refused_with_both(tmp_path):
     }
 
 
-def member(shape, data, version=(1, 0)):
+def member(shape, data):
     raw = io.BytesIO()
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    write = np.lib.format.write_array_header_1_0
-    write(raw, header)
+    np.lib.format.write_array_header_1_0(raw, header)
     return raw.getvalue() + data
 
 
