@@ -48,6 +48,7 @@ _NEEDED: Final = {
     3: frozenset({"measure.latency", "measure.load", "measure.memory", "det.repeat"}),
 }
 _QUALITY: Final = "quality."
+_OF_OUTPUT: Final = "output="  # a slice that tells outputs of a model apart, not examples
 
 
 def outcome(checks: Iterable[CheckResult]) -> Outcome:
@@ -109,10 +110,15 @@ def _all_hold(suite: Suite, by_plan: Mapping[str, Sequence[CheckResult]], level:
 
 
 def _has_quality(checks: Sequence[CheckResult], quality: Sequence[QualityRow]) -> bool:
-    if any(row.n >= QUALITY_ROWS_LEAST and not row.slice for row in quality):
+    if any(row.n >= QUALITY_ROWS_LEAST and _is_of_all(row) for row in quality):
         return True
     found = [one for one in checks if one.id.startswith(_QUALITY)]
     return bool(found) and all(one.result == "skip" and one.reason == NO_METRIC for one in found)
+
+
+def _is_of_all(row: QualityRow) -> bool:
+    """Say whether a figure is of all examples; that of one of several outputs is."""
+    return not row.slice or row.slice.startswith(_OF_OUTPUT)
 
 
 def check_consistent(statement: Statement, suite: Suite | None) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from hanse.core.certify.checks.results import sentence_code
 from hanse.core.engine.certify_target import CertifyRequest, Target
 from hanse.core.engine.certifying import plan_certificate, suite_of
 from hanse.core.engine.draft_problems import level_of
@@ -77,7 +78,7 @@ class Gate:
             planned = suite.check(one.id)
             if one.result == "fail" and planned is not None and planned.level <= LEVEL:
                 failed = Problem("publish.gate_failed", "artifact", {"check": one.id})
-                return failed, Problem(f"check.reason.{one.reason}", "artifact", dict(one.values))
+                return failed, Problem(sentence_code(one.reason), "artifact", dict(one.values))
         return ()
 
     def plan(

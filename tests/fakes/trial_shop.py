@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hanse.core.engine.engine import Engine
-    from hanse.core.engine.publishing import PublishedView
+    from hanse.core.engine.publishing import DraftView, PublishedView
     from hanse.core.model.arrays import Array
     from hanse.core.model.listing import Draft
     from hanse.core.model.running import ModelRunner
@@ -54,6 +54,14 @@ def offer_sample(
     engine: Engine, base: Path, sample_id: str, trials: Trials, **values: object
 ) -> PublishedView:
     """Publish one sample model with the ways to try of ``trials``."""
+    draft = draft_sample(engine, base, sample_id, trials, **values).draft_id
+    return engine.publishing.publish(draft, engine.publishing.preview(draft, Control()))
+
+
+def draft_sample(
+    engine: Engine, base: Path, sample_id: str, trials: Trials, **values: object
+) -> DraftView:
+    """Import one sample model and describe it, ready to be published."""
     sample = sample_model(sample_id)
     folder = base / f"{sample_id}-{len(list(base.iterdir()))}"
     folder.mkdir()
@@ -82,12 +90,13 @@ def offer_sample(
 
     publishing, control = engine.publishing, Control()
     draft = publishing.begin(file, control, preparation=AS_IS).draft_id
-    publishing.edit(draft, change)
-    return publishing.publish(draft, publishing.preview(draft, control))
+    return publishing.edit(draft, change)
 
 
 def in_process(
-    sample_id: str, change: Callable[[dict[str, Array]], dict[str, Array]] = dict
+    sample_id: str,
+    change: Callable[[dict[str, Array]], dict[str, Array]] = dict,
+    **facts: object,
 ) -> FakeRunner:
     """Return a runner that has a sample model in this process; ``change`` makes it another one."""
     session = onnxruntime.InferenceSession(
@@ -104,14 +113,9 @@ def in_process(
         tuple(tensor(one.name, types[one.type], *one.shape) for one in several)
         for several in (session.get_inputs(), session.get_outputs())
     )
-    facts = ModelFacts(
-        format="onnx",
-        file="model.onnx",
-        inputs=inputs,
-        outputs=outputs,
-        operators={"ai.onnx.ml::TreeEnsembleClassifier": 1, "Exp": 1},
-    )
-    return FakeRunner({"model.onnx": FakeModel(inputs, outputs, run, facts=facts)})
+    known = {"operators": {"ai.onnx.ml::TreeEnsembleClassifier": 1, "Exp": 1}, **facts}
+    found = ModelFacts(format="onnx", file="model.onnx", inputs=inputs, outputs=outputs, **known)
+    return FakeRunner({"model.onnx": FakeModel(inputs, outputs, run, facts=found)})
 
 
 @dataclass
@@ -140,6 +144,15 @@ class Market:
         self.sells, self.buys = sells, buys
         for engine, runner in ((self.selling, sells), (self.buying, buys)):
             engine.trials = TrialCases(engine.context, engine.content, runner)
+
+    def offer(self, sample_id: str, trials: Trials) -> PublishedView:
+        """Let Anna publish another model, and Bert hold what anybody may of it."""
+        published = offer_sample(self.selling, self.base, sample_id, trials)
+        path = self.base / f"{published.release.hex()}.hanse-feed"
+        self.selling.ledger.export(path)
+        assert not self.buying.ledger.import_file(path).rejected
+        carry_sealed(self.selling, self.buying, published.release)
+        return published
 
     def close(self) -> None:
         self.selling.close()

@@ -11,6 +11,7 @@ import pytest
 from hanse.core.artifacts.pieces import ObjectMissing
 from hanse.core.certify.client import WorkerClient
 from hanse.core.certify.warranty import BadWarranty
+from hanse.core.engine.trial_bakeoff import Candidate
 from hanse.core.engine.trial_buyer import NothingToAsk, Question, QuestionNeeded
 from hanse.core.engine.trial_data import OwnData
 from hanse.core.engine.trial_file import read_trial_file, write_trial_file
@@ -25,6 +26,7 @@ from hanse.core.engine.trial_proof import BadProofFile, verify_proof_file
 from hanse.core.engine.trial_replaying import OtherArtifact
 from hanse.core.engine.trial_subject import OwnRelease, UnknownRelease
 from hanse.core.market.samples import sample_model
+from hanse.core.model.card import AnswersTrial, Trials
 from hanse.core.model.control import Control
 from hanse.core.model.running import WorkerFailed
 from hanse.core.model.trial import TrialState
@@ -32,7 +34,7 @@ from hanse.core.store.trials import TrialNotHeld
 from hanse.core.trade.trial_rules import BadTranscript, TrialRefused, TrialSpent
 from hanse.core.trade.trial_sealing import WrongSealKey
 from tests.fakes.shop import body_of, carry_sealed, manifests, said
-from tests.fakes.trial_shop import DAY_MS, in_process, open_market
+from tests.fakes.trial_shop import DAY_MS, draft_sample, in_process, open_market
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -212,6 +214,28 @@ def test_a_reply_for_another_trial_or_account_is_refused(market: Market) -> None
     assert caught.value.values["reason"] == "other_step"
 
 
+def test_a_step_that_was_changed_on_the_way_is_named_and_nothing_is_kept(market: Market) -> None:
+    buying, answering = market.buying.trials.buying, market.selling.trials.answering
+    trial = buying.start(market.published.release, "answers", Control(), question(market)).trial
+    assert trial is not None
+    reply = read_trial_file(answering.answer(buying.outgoing(trial), Control()).reply)
+    *before, grant = reply.entries
+    assert grant.body is not None
+    body = bytearray(grant.body)
+    body[-1] ^= 1
+    for changed, reason in (
+        (grant._replace(signature=bytes(64)), "bad_signature"),
+        (grant._replace(body=bytes(body)), "body"),
+    ):
+        file = replace(reply, entries=(*before, changed))
+        with pytest.raises(StepRefused) as caught:
+            buying.take(write_trial_file(file))
+        assert caught.value.values["reason"] == reason
+        said(caught.value)
+    assert buying.show(trial).state is TrialState.REQUESTED
+    assert buying.take(write_trial_file(reply)).state is TrialState.GRANTED
+
+
 def test_what_makes_no_sense_is_said_before_anything_is_signed(market: Market) -> None:
     buying, release = market.buying.trials.buying, market.published.release
     before = market.buying.ledger.show()[-1].seq
@@ -246,9 +270,9 @@ def granted(market: Market) -> tuple[bytes, bytes]:
     return trial, reply
 
 
-def keys_kept(market: Market) -> int:
+def has_keys(market: Market, trial: bytes) -> bool:
     with market.buying.context.store.reads() as reads:
-        return len(reads.secrets.named("trial_keys/"))
+        return reads.secrets.get(f"trial_keys/{trial.hex()}") is not None
 
 
 def test_a_sealed_trial_runs_the_full_model_as_often_as_granted(market: Market) -> None:
@@ -272,41 +296,41 @@ def test_a_sealed_trial_runs_the_full_model_as_often_as_granted(market: Market) 
         buying.sealed.run(trial, {"x": np.zeros((1, 1), np.float32)}, Control())
     said(failed.value)
     assert buying.buying.show(trial).over == "runs"
-    assert keys_kept(market) == 0
+    assert not has_keys(market, trial)
     with pytest.raises(TrialSpent) as spent:
         buying.sealed.evaluate(trial, data, Control())
     said(spent.value)
     # The same file brings the keys no second time.
     buying.buying.take(reply)
-    assert keys_kept(market) == 0
+    assert not has_keys(market, trial)
 
 
 def test_the_keys_go_when_the_date_has_passed(market: Market) -> None:
     trial, _ = granted(market)
-    assert keys_kept(market) == 1
-    assert market.buying.trials.sealed.expire() == 0
+    market.buying.trials.sealed.expire()
+    assert has_keys(market, trial)
     market.anna.clock.advance(6 * DAY_MS)
     with pytest.raises(TrialSpent) as spent:
         market.buying.trials.sealed.evaluate(trial, OwnData(market.rows), Control())
     assert spent.value.limit == "date"
-    assert keys_kept(market) == 0
+    assert not has_keys(market, trial)
     assert market.buying.trials.buying.show(trial).over == "date"
 
 
-def test_the_keys_go_when_the_clock_went_back_and_stay_gone_when_it_comes_forth(
-    market: Market,
-) -> None:
+def test_the_keys_go_when_the_clock_went_back_and_stay_gone(market: Market) -> None:
     trial, _ = granted(market)
+    sealed = market.buying.trials.sealed
     market.anna.clock.advance(3 * DAY_MS)
-    assert market.buying.trials.sealed.expire() == 0
+    sealed.expire()
     market.anna.clock.set_back(30 * 60_000)
-    assert market.buying.trials.sealed.expire() == 0
+    sealed.expire()
+    assert has_keys(market, trial)
     market.anna.clock.set_back(2 * 60 * 60_000)
-    assert market.buying.trials.sealed.expire() == 1
-    assert keys_kept(market) == 0
+    assert sealed.expire() == 1
+    assert not has_keys(market, trial)
     market.anna.clock.advance(3 * 60 * 60_000)
     with pytest.raises(TrialSpent) as spent:
-        market.buying.trials.sealed.evaluate(trial, OwnData(market.rows), Control())
+        sealed.evaluate(trial, OwnData(market.rows), Control())
     assert spent.value.limit == "clock"
 
 
@@ -462,3 +486,78 @@ def test_closing_ends_both_sides(market: Market) -> None:
     other = answered(market, 1)
     answering.close(other)
     assert buying.take(answering.outgoing(other)).state is TrialState.CLOSED
+
+
+# --- budgets and bake-off ---------------------------------------------------------------------
+
+
+def test_the_budget_of_a_listing_is_kept_over_all_trials(market: Market) -> None:
+    ways = Trials(signed_answers=AnswersTrial(per_buyer=3, per_30d=4))
+    offered = market.offer("diagnosis", ways)
+    rows = market.base / "diagnosis.csv"
+    rows.write_bytes(sample_model("diagnosis").rows())
+    before = (market.sells, market.buys)
+    market.work(in_process("diagnosis"), market.buys)
+    buying, answering = market.buying.trials.buying, market.selling.trials.answering
+
+    def ask() -> bytes:
+        unplanned = Question(OwnData(rows))
+        trial = buying.start(offered.release, "answers", Control(), unplanned).trial
+        assert trial is not None
+        buying.take(answering.answer(buying.outgoing(trial), Control()).reply)
+        return trial
+
+    first, second = ask(), ask()
+    assert buying.show(first).answers_most == 3
+    served = answering.answer(buying.next_queries(first, 2), Control(), market.pace)
+    assert (served.answered, served.stopped) == (2, "")
+    served = answering.answer(buying.next_queries(second, 3), Control(), market.pace)
+    assert (served.answered, served.stopped) == (1, "budget")
+    view = buying.take(served.reply)
+    assert (view.answers, view.stopped) == (1, "budget")
+    third = buying.show(ask())
+    assert (third.state, third.refused) == (TrialState.REFUSED, "budget")
+    found = market.buying.trials.verdict(second)
+    assert (found.word, found.right) == ("unplanned", None)
+    market.work(*before)
+
+
+def test_a_small_model_answers_no_stranger(market: Market) -> None:
+    before = (market.sells, market.buys)
+    small = in_process("fraud-detection", operators={"Gemm": 1}, parameters=300)
+    market.work(small, market.buys)
+    view = market.buying.trials.buying.show(asked(market))
+    assert (view.state, view.refused) == (TrialState.REFUSED, "small_model")
+    followed = market.bert.view.identity
+    market.selling.catalogue.follow(followed, 1)
+    view = market.buying.trials.buying.show(asked(market))
+    assert view.state is TrialState.GRANTED
+    market.selling.catalogue.follow(followed, 0)
+    market.work(*before)
+
+
+def test_one_data_set_compares_a_sealed_trial_with_an_own_model(market: Market) -> None:
+    trial, _ = granted(market)
+    own = market.base / "own-model"
+    own.mkdir()
+    mine = draft_sample(market.buying, own, "fraud-detection", Trials()).draft.artifact
+    market.work(WorkerClient(), WorkerClient())
+    try:
+        found = market.buying.trials.bakeoffs.run(
+            [Candidate(trial=trial), Candidate(artifact=mine, name="mine")],
+            OwnData(market.rows),
+            "accuracy",
+            Control(),
+        )
+    finally:
+        market.work(in_process("fraud-detection"), in_process("fraud-detection"))
+    assert found.suite == "bakeoff/1.0.0"
+    assert [row.failure for row in found.table.rows] == ["", ""]
+    assert {row.rank for row in found.table.rows} == {1}  # the same model twice
+    for row in found.table.rows:
+        assert row.low_micro < row.value_micro < row.high_micro
+        assert row.p50_ns > 0
+        assert row.peak_rss_bytes > 0
+    assert all(row.price is not None for row in found.table.rows)
+    assert found.csv.count("\r\n") == 3
+    assert market.buying.trials.buying.show(trial).runs_used == 1

@@ -13,7 +13,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from hanse.core.certify.data.faults import UnknownMetric
+from hanse.core.certify.data.faults import UnknownMetric, shown
+from hanse.core.market.claims import metric_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -122,16 +123,20 @@ def parameter_of(metric: str) -> float:
 
 def check_metric(metric: str, kind: Kind) -> None:
     """Raise ``UnknownMetric`` for a name that is none, or none of this kind of task."""
-    base, at, text = metric.partition("@")
-    is_known = kind in METRICS.get(base, ())
-    if at and is_known:
-        if base in ("ndcg", "hit_rate") or (base == "recall" and kind == "ranking"):
-            is_known = bool(_PLACES.match(text)) and int(text) <= _PLACES_MOST
-        else:
-            is_known = base in ("recall_at_fpr", "pinball") and bool(_SHARE.match(text))
-    if not is_known:
+    if not _is_metric(metric, kind):
         known = tuple(one for one, kinds in METRICS.items() if kind in kinds)
-        raise UnknownMetric(metric=metric, known=known)
+        raise UnknownMetric(metric=shown(metric), known=known)
+
+
+def _is_metric(metric: str, kind: Kind) -> bool:
+    base, at, text = metric.partition("@")
+    if kind not in METRICS.get(base, ()):
+        return False
+    if not at:
+        return True
+    if kind == "ranking":
+        return bool(_PLACES.match(text)) and int(text) <= _PLACES_MOST
+    return base in ("recall_at_fpr", "pinball") and bool(_SHARE.match(text))
 
 
 def kind_of(wanted: Wanted) -> Kind:
@@ -167,16 +172,15 @@ def plan_quality(
     claims = () if card is None else card.claims
     asked = tuple(metrics or ())
     if not asked:
-        claimed = tuple(
-            one.metric for one in claims if kind in METRICS.get(base_of(one.metric), ())
-        )
+        names = [metric_id(one.metric) for one in claims]  # a card may claim what nobody measures
+        claimed = [one for one in names if _is_metric(one, kind)]
         asked = tuple(dict.fromkeys((*claimed, *_USUAL[kind])))
     for one in asked:
         check_metric(one, kind)
     thresholds: dict[str, int] = {}
     for claim in claims:
         if claim.threshold_micro is not None:
-            thresholds.setdefault(claim.metric, claim.threshold_micro)
+            thresholds.setdefault(metric_id(claim.metric), claim.threshold_micro)
     mapping = dataset.mapping
     recipe = None if card is None else card.recipe
     post = () if recipe is None else recipe.post

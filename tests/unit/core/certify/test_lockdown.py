@@ -373,6 +373,7 @@ def test_a_converter_elsewhere_without_a_layer_does_not_run(folder, monkeypatch)
 # --- macOS, Windows, bubblewrap: what can be looked at here ---------------------------------------
 
 
+@unix_only
 def test_the_profile_of_macos_denies_and_names_resolved_paths(folder):
     link = folder / 'a "link"'
     link.symlink_to(folder / "stage")
@@ -385,6 +386,7 @@ def test_the_profile_of_macos_denies_and_names_resolved_paths(folder):
     assert str(folder / "scratch") not in text
 
 
+@unix_only
 def test_the_profile_of_macos_lets_a_conversion_write_in_one_folder(folder):
     text = macos.profile(PLAN._replace(profile="convert", scratch=folder / "scratch"))
     assert [line for line in text.splitlines() if "file-write" in line] == [
@@ -393,6 +395,7 @@ def test_the_profile_of_macos_lets_a_conversion_write_in_one_folder(folder):
     assert "file-map-executable" in text
 
 
+@unix_only
 def test_a_path_cannot_write_into_the_profile_of_macos(folder):
     odd = folder / 'x")) (allow default) ((subpath "'
     odd.mkdir()

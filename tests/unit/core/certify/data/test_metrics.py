@@ -9,6 +9,7 @@ from sklearn import metrics as oracle
 from hanse.core.certify.data.faults import UnknownMetric
 from hanse.core.certify.data.metrics import Unmeasurable, summed
 from hanse.core.certify.data.plan import LESS_IS_BETTER, METRICS, check_metric
+from hanse.core.market.claims import BETTER
 from tests.fakes.data_sets import judged
 
 CHANCE = np.random.default_rng(11)
@@ -223,4 +224,9 @@ def test_metrics_with_a_parameter_are_known():
     for bad in ("ndcg@0", "ndcg@-1", "ndcg@1e3", "ndcg@100000"):
         with pytest.raises(UnknownMetric):
             check_metric(bad, "ranking")
+
+
+def test_which_way_is_better_is_the_same_as_for_claims():
     assert set(METRICS) >= LESS_IS_BETTER
+    for metric in set(METRICS) & set(BETTER):
+        assert (BETTER[metric] != "higher") == (metric in LESS_IS_BETTER), metric
