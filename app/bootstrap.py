@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from hanse.app.console import Console, SystemConsole
 from hanse.app.paths import new_account_folder
 from hanse.app.settings import Given, Settings, load_settings
+from hanse.app.version import program_version
 from hanse.core.clock import Chance, Clock, SystemChance, SystemClock
 from hanse.core.engine.home import Home, base_folder, the_account_folder
 
@@ -52,7 +53,13 @@ class Hanse:
         """Open the Account; ``read_only`` works beside the process that holds the folder."""
         from hanse.core.engine.engine import Engine  # noqa: PLC0415 - brings the store along
 
-        return Engine.open(self.home(), clock=self.clock, chance=self.chance, read_only=read_only)
+        return Engine.open(
+            self.home(),
+            clock=self.clock,
+            chance=self.chance,
+            read_only=read_only,
+            app=program_version(),
+        )
 
     def _home(self, folder: Path) -> Home:
         return Home(folder, self.settings.config)

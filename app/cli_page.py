@@ -59,10 +59,12 @@ to standard error. `account create --json` has the recovery phrase in its result
 | `HANSE_DATA_DIR` | `--data-dir` |
 | `HANSE_PASSPHRASE_FILE` | `--passphrase-file` |
 | `HANSE_OFFLINE`, `HANSE_VERBOSE` | `--offline`, `--verbose`; 1 or 0 |
+| `HANSE_CERTIFICATION_CORES` | how many cores certifying may use; 0, or nothing: all |
+| `HANSE_CERTIFICATION_BACKGROUND` | 0: a model you publish is not queued to be measured |
 | `HANSE_CONFIG_DIR` | the folder of `settings.toml`, and of what must not lie in a data folder |
 
 `settings.toml` in the configuration folder knows `lang`, `data_dir`, `passphrase_file`, `offline`
-and `verbose`. The command line wins over the environment, and both over the file.
+and `verbose`, and in its section `[certification]` `cores` and `background`. The command line wins over the environment, and both over the file.
 
 Without `--data-dir` a new account gets its own folder below the platform's data folder, and the
 other commands take the one account there is, or ask which one.

@@ -11,16 +11,19 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from hanse.core.model.control import Control
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from types import FrameType
 
     from hanse.app.desk import Desk
+
+Describe = Callable[[str, int, int], str | None]  # stage, done, total
 
 _SHOWN_SECONDS: Final = 0.1  # between two lines; a change of stage is shown at once
 
@@ -28,10 +31,12 @@ _SHOWN_SECONDS: Final = 0.1  # between two lines; a change of stage is shown at 
 class Progress:
     """What a person sees of one piece of long work, and the way to end it."""
 
-    def __init__(self, desk: Desk) -> None:
-        """Show nothing yet."""
+    def __init__(self, desk: Desk, describe: Describe | None = None) -> None:
+        """Show nothing yet; ``describe`` says a stage in its own words, or leaves it with None."""
         self.control = Control(report=self._report)
+        self.on_end: Callable[[], None] | None = None
         self._desk = desk
+        self._describe = describe
         self._stage = ""
         self._next_at = 0.0
 
@@ -49,17 +54,22 @@ class Progress:
             yield
 
     def interrupted(self, _number: int, _frame: FrameType | None) -> None:
-        """Tell the work to end; the second time, end at once."""
+        """Tell the work to end, and whoever else is to know; the second time, end at once."""
         if self.control.is_cancelled:
             raise KeyboardInterrupt
         self.control.cancel()
+        if self.on_end is not None:
+            self.on_end()
 
     def _report(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
         if self._desk.is_json or (stage == self._stage and now < self._next_at):
             return
         self._stage, self._next_at = stage, now + _SHOWN_SECONDS
-        if total > 1:
+        described = None if self._describe is None else self._describe(stage, done, total)
+        if described is not None:
+            shown = described
+        elif total > 1:
             percent = min(100, 100 * done // total)
             shown = self._desk.say("progress.percent", stage=stage, percent=percent)
         else:
@@ -68,9 +78,9 @@ class Progress:
 
 
 @contextmanager
-def long_work(desk: Desk) -> Iterator[Progress]:
+def long_work(desk: Desk, describe: Describe | None = None) -> Iterator[Progress]:
     """Show progress and take Ctrl-C as long as the block runs."""
-    progress = Progress(desk)
+    progress = Progress(desk, describe)
     with _interrupts(progress.interrupted):
         try:
             yield progress

@@ -2,8 +2,9 @@
 
 * ``settings.toml`` in the configuration folder holds only the keys of ``KEYS``; an
   unknown key or a wrong value is an error that names both, never passed over: who
-  misspells ``offline`` must not go online.
-* Every key but the file's own place has a ``HANSE_*`` variable.
+  misspells ``offline`` must not go online.  ``certification.cores`` is the key ``cores`` of
+  the section ``[certification]``.
+* Every key but the file's own place has a ``HANSE_*`` variable, with ``_`` for the dot.
 
 What a setting does is decided by whoever asks for it.
 """
@@ -21,7 +22,7 @@ from hanse.core.limits import SETTINGS_SIZE_BYTES_MAX
 from hanse.core.sentences import LANGUAGES, language_of, pick_language
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 SETTINGS_FILE: Final = "settings.toml"
 KEYS: Final[Mapping[str, type]] = {
@@ -30,6 +31,15 @@ KEYS: Final[Mapping[str, type]] = {
     "passphrase_file": str,
     "offline": bool,
     "verbose": bool,
+    "certification.cores": int,
+    "certification.background": bool,
+}
+CORES_MOST: Final = 1024
+_SECTIONS: Final = frozenset(key.partition(".")[0] for key in KEYS if "." in key)
+_EXPECTED: Final[Mapping[type, str]] = {
+    bool: "true, false",
+    int: f"0 - {CORES_MOST}",
+    str: "text",
 }
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
@@ -74,7 +84,11 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What holds for this run, wherever it was set."""
+    """What holds for this run, wherever it was set.
+
+    ``cores`` is how many certifying may use, 0 for all; ``is_measuring`` that models which were
+    published are measured in the background.
+    """
 
     lang: str
     config: Path
@@ -84,6 +98,8 @@ class Settings:
     is_verbose: bool
     is_json: bool
     is_yes: bool
+    cores: int = 0
+    is_measuring: bool = True
 
 
 def load_settings(given: Given, environ: Mapping[str, str]) -> Settings:
@@ -103,6 +119,8 @@ def load_settings(given: Given, environ: Mapping[str, str]) -> Settings:
         is_verbose=given.is_verbose or _switch("verbose", environ, saved),
         is_json=given.is_json,
         is_yes=given.is_yes,
+        cores=_number("certification.cores", environ, saved),
+        is_measuring=_switch("certification.background", environ, saved, usual=True),
     )
 
 
@@ -133,18 +151,28 @@ def _read(path: Path) -> Mapping[str, object]:
         saved: Mapping[str, object] = tomllib.loads(raw.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsBroken(path=path, detail=str(error)) from error
-    for key, value in saved.items():
+    flat = dict(_flat(saved))
+    for key, value in flat.items():
         _check(path, key, value)
-    return saved
+    return flat
+
+
+def _flat(saved: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Give the keys of a section with its name before them; other tables are left as they are."""
+    for key, value in saved.items():
+        if key in _SECTIONS and isinstance(value, dict):
+            yield from ((f"{key}.{name}", one) for name, one in value.items())
+        else:
+            yield key, value
 
 
 def _check(path: Path, key: str, value: object) -> None:
     kind = KEYS.get(key)
     if kind is None:
         raise UnknownSetting(path=path, key=key, known=tuple(KEYS))
-    if type(value) is not kind:
-        expected = "true, false" if kind is bool else "text"
-        raise BadSetting(where=str(path), key=key, found=repr(value), expected=expected)
+    is_number = isinstance(value, int) and kind is int
+    if type(value) is not kind or (is_number and not 0 <= value <= CORES_MOST):
+        raise BadSetting(where=str(path), key=key, found=repr(value), expected=_EXPECTED[kind])
     if key == "lang" and language_of(str(value)) is None:
         raise _bad_language(str(path), str(value))
 
@@ -162,11 +190,29 @@ def _path(value: object) -> Path | None:
     return Path(value).expanduser().absolute() if isinstance(value, str) and value else None
 
 
-def _switch(key: str, environ: Mapping[str, str], saved: Mapping[str, object]) -> bool:
-    name = f"HANSE_{key.upper()}"
+def _variable(key: str) -> str:
+    return f"HANSE_{key.upper().replace('.', '_')}"
+
+
+def _number(key: str, environ: Mapping[str, str], saved: Mapping[str, object]) -> int:
+    name = _variable(key)
+    text = environ.get(name, "").strip()
+    if not text:
+        value = saved.get(key)
+        return value if isinstance(value, int) else 0
+    number = int(text[:9]) if text.isascii() and text.isdigit() else -1
+    if not 0 <= number <= CORES_MOST:
+        raise BadSetting(where=name, key=key, found=text, expected=_EXPECTED[int])
+    return number
+
+
+def _switch(
+    key: str, environ: Mapping[str, str], saved: Mapping[str, object], *, usual: bool = False
+) -> bool:
+    name = _variable(key)
     value = environ.get(name, "").strip().lower()
     if not value:
-        return saved.get(key) is True
+        return saved.get(key, usual) is True
     if value not in _TRUE | _FALSE:
         raise BadSetting(where=name, key=key, found=value, expected="1, 0")
     return value in _TRUE

@@ -135,7 +135,7 @@ class Call:
     """The article's four parameters and what else may be said; ``change`` edits the Draft.
 
     With ``draft`` a Draft that is kept goes on, and ``model_file`` only names what it was
-    made from.  ``problems`` are what the caller found wrong already, told with the rest.
+    made from.  ``untested`` lists the model without running it.  ``problems`` are what the caller found wrong already, told with the rest.
     """
 
     model_name: str
@@ -147,6 +147,7 @@ class Call:
     task: str | None = None
     lang: str = "en"
     listing: bytes | None = None
+    untested: bool = False
     preparation: Preparation | None = None
     change: Callable[[Draft], Draft] = field(default=_unchanged)
     draft: bytes | None = None
@@ -164,13 +165,17 @@ def publish_model(
     task: str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     lang: str | None = None,
+    untested: bool = False,
     confirm: Callable[[Draft], bool] | None = None,
     echo: Callable[[str], None] | None = print,
     passphrase: str | None = None,
 ) -> Published:
     """Publish ``model_file`` (a file or a folder) for ``price`` (major units of ``currency``).
 
-    Raises ``PublishRefused`` when a rule says no, ``BadArguments`` (a ``ValueError``) or
+    The model is first seen to be whole, sound and running, locked in on this machine; the
+    Level reached is ``Published.level``.  ``untested`` lists it at Level 0 without running it.
+
+    Raises ``PublishRefused`` when a rule says no or a check fails, ``BadArguments`` (a ``ValueError``) or
     ``BadArgumentTypes`` (a ``TypeError``) with every problem at once, ``NoAccount``,
     ``AccountLocked``, ``PublishCancelled`` or an ``EnvironmentFault``.  ``data_dir`` and
     ``lang`` default to ``HANSE_DATA_DIR`` and ``HANSE_LANG``, then to the platform's
@@ -194,6 +199,7 @@ def publish_model(
         licence=licence,
         task=task,
         lang=_tag(language),
+        untested=untested,
         problems=_nowhere(model_file),
     )
     given = data_dir if data_dir is not None else os.environ.get("HANSE_DATA_DIR")
@@ -245,6 +251,7 @@ def filled(draft: Draft, call: Call) -> Draft:
         lang=call.lang,
         price=price_text(call.price),
         currency=draft.currency if call.currency is None else call.currency,
+        untested=call.untested,
         tiers=(TierDraft(name=STANDARD_TIER, terms=template(call.licence).terms),),
         task=call.task if call.task is not None else _typed_task(draft),
     )

@@ -22,6 +22,7 @@ import msgspec
 
 from hanse.core.artifacts.importing import import_artifact
 from hanse.core.engine.accounts import PHRASE_CONFIRMED
+from hanse.core.engine.certify_data import listings_own, wanted_of
 from hanse.core.engine.draft_problems import (
     level_of,
     problems_of,
@@ -314,7 +315,8 @@ class Publishing:
     def preview(self, draft_id: bytes, control: Control) -> Preview:
         """Return exactly what will be signed, or raise ``DraftHasProblems`` with all of them.
 
-        The model is tested and sealed before, where that was not done.
+        The model is tested and sealed before, where that was not done.  Data given with the
+        Listing that cannot be read for the model is refused with what is wrong in it.
         """
         self.check_may_sell()
         with self._context.store.reads() as reads:
@@ -323,6 +325,7 @@ class Publishing:
             view = self._view(reads, row)
         if view.errors:
             raise DraftHasProblems(view.errors)
+        self._check_evaluation(view.draft, control)
         view = self.test(draft_id, control)
         if view.errors:
             raise DraftHasProblems(view.errors)
@@ -369,6 +372,17 @@ class Publishing:
             level=level,
             warnings=(*still_true(told, draft), *(one for one in found if one.is_warning)),
         )
+
+    def _check_evaluation(self, draft: Draft, control: Control) -> None:
+        """Read the data given with the Listing once, as whoever certifies the model will."""
+        stated = draft.card.stated_evaluation
+        facts = next((one for one in draft.facts if one.inputs), None)
+        raw = None if stated is None else self._content.small.get(stated.sha256)
+        if raw is None or facts is None:
+            return  # not held, or of a model that shows no inputs
+        wanted = wanted_of(facts, draft.card, draft.task)
+        with self._content.work() as scratch:
+            listings_own(raw, draft.card, wanted, self._runner, scratch, control)
 
     # --- what is held ------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import pytest
 
 from hanse.core.artifacts.pieces import ObjectMissing
 from hanse.core.certify.client import WorkerClient
+from hanse.core.certify.data.faults import ColumnsMissing
 from hanse.core.certify.warranty import BadWarranty
 from hanse.core.engine.trial_bakeoff import Candidate
 from hanse.core.engine.trial_buyer import NothingToAsk, Question, QuestionNeeded
@@ -239,7 +240,13 @@ def test_a_step_that_was_changed_on_the_way_is_named_and_nothing_is_kept(market:
 def test_what_makes_no_sense_is_said_before_anything_is_signed(market: Market) -> None:
     buying, release = market.buying.trials.buying, market.published.release
     before = market.buying.ledger.show()[-1].seq
+    unfit = market.base / "unfit.csv"
+    unfit.write_text("a,b\n1,2\n")
     for expected, act in (
+        (
+            ColumnsMissing,
+            lambda: buying.start(release, "answers", Control(), Question(OwnData(unfit))),
+        ),
         (UnknownRelease, lambda: buying.start(bytes(32), "sealed", Control())),
         (QuestionNeeded, lambda: buying.start(release, "answers", Control())),
         (TrialRefused, lambda: buying.start(release, "open", Control())),

@@ -24,9 +24,10 @@ from hanse.core.certify.data.faults import named
 from hanse.core.certify.data.intervals import interval_of, seed_of, spread
 from hanse.core.certify.data.metrics import Unmeasurable, summed
 from hanse.core.certify.data.paired import differences
-from hanse.core.certify.data.plan import LESS_IS_BETTER, base_of
+from hanse.core.certify.data.plan import base_of
 from hanse.core.errors import WrongUse
 from hanse.core.limits import BAKEOFF_CANDIDATES_MAX
+from hanse.core.market.claims import direction_of
 from hanse.core.market.scaled import micro_text, scaled_text
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def rank(
     shown = [one.cost if one.cost is not None else one.drawn for one in compared]
     values = [(one.exact if one.cost is None else one.cost).estimate() for one in compared]
     pairs, drawn = differences(shown, values, groups, seed)
-    more = not by_cost and base_of(metric) not in LESS_IS_BETTER
+    more = not by_cost and direction_of(metric) == "higher"
     if base_of(metric) == "bias" and not by_cost:
         pairs = _by_size(pairs, compared)
     better = _better(pairs, len(compared), more=more)

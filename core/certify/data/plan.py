@@ -71,12 +71,6 @@ METRICS: Final[Mapping[str, tuple[Kind, ...]]] = {  # what is judged by which
     "ndcg": _RANKS,
     "hit_rate": _RANKS,
 }
-LESS_IS_BETTER: Final = frozenset(
-    {
-        *("false_positive_rate", "log_loss", "brier", "ece", "mae", "rmse", "median_ae"),
-        *("p90_ae", "bias", "mape", "pinball"),
-    }
-)
 _CLASSIFICATION: Final = (
     *("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss", "brier", "ece"),
 )

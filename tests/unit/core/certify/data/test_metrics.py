@@ -8,7 +8,7 @@ from sklearn import metrics as oracle
 
 from hanse.core.certify.data.faults import UnknownMetric
 from hanse.core.certify.data.metrics import Unmeasurable, summed
-from hanse.core.certify.data.plan import LESS_IS_BETTER, METRICS, check_metric
+from hanse.core.certify.data.plan import METRICS, check_metric
 from hanse.core.market.claims import BETTER
 from tests.fakes.data_sets import judged
 
@@ -226,7 +226,5 @@ def test_metrics_with_a_parameter_are_known():
             check_metric(bad, "ranking")
 
 
-def test_which_way_is_better_is_the_same_as_for_claims():
-    assert set(METRICS) >= LESS_IS_BETTER
-    for metric in set(METRICS) & set(BETTER):
-        assert (BETTER[metric] != "higher") == (metric in LESS_IS_BETTER), metric
+def test_it_is_known_of_every_metric_which_way_is_better():
+    assert set(METRICS) == set(BETTER)
