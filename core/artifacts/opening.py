@@ -68,7 +68,7 @@ class WrongLeaf(VerificationFailed):
 
     code = "content.wrong_leaf"
     text = "block {block} of file {file} ({path}) opens to {found}, not {expected}"
-    fields = ("file", "path", "block", "expected", "found")  # type: ignore[assignment]  # base: two
+    fields = ("file", "path", "block", "expected", "found")
 
 
 class TargetExists(Refused):

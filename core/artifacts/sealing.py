@@ -40,7 +40,7 @@ class SealDiffers(VerificationFailed):
 
     code = "seal.differs"
     text = "the seal says {expected} for {what}, held is {found}"
-    fields = ("what", "expected", "found")  # type: ignore[assignment]  # the base names two
+    fields = ("what", "expected", "found")
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An Artifact with what is said of it; ``files`` are where its plain bytes lie."""
+    """An Artifact with what is said of it; ``files`` are where its plain bytes lie, if they do."""
 
     artifact: bytes
     manifest: Manifest
@@ -91,13 +91,24 @@ def named(held: Repositories, text: str) -> Named:
     raise NothingToCertify(found=text)
 
 
-def target_of(held: Repositories, content: Content, identity: IdentityId, what: Named) -> Target:
-    """Gather what is known of an Artifact whose plain files are here, or raise."""
+def target_of(
+    held: Repositories,
+    content: Content,
+    identity: IdentityId,
+    what: Named,
+    *,
+    is_sealed: bool = False,
+) -> Target:
+    """Gather what is known of an Artifact whose plain files are here, or raise.
+
+    With ``is_sealed`` they need not be: the model is opened in memory, by a Trial.
+    """
     artifact = what.artifact
-    if not any(use.part is Part.PLAIN for use in held.objects.of_artifact(artifact)):
+    is_here = any(use.part is Part.PLAIN for use in held.objects.of_artifact(artifact))
+    if not is_here and not is_sealed:
         raise ArtifactNotHeld(artifact=artifact)
     manifest = content.manifest(artifact)
-    files = content.files(manifest)
+    files = content.files(manifest) if is_here and not is_sealed else {}
     release = _release(held, identity, what)
     if release is not None:
         row = held.listings.get(release.listing)

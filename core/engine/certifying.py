@@ -12,6 +12,7 @@ Checks are ``hanse.core.certify``'s, the statement ``hanse.core.attest``'s.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -46,6 +47,7 @@ from hanse.core.engine.tested import Tested, encode_tested, public_part, read_te
 from hanse.core.errors import HanseError, Refused, RejectedEntry, WrongUse
 from hanse.core.ledger.codec import decode, encode
 from hanse.core.market.claims import compare_claims
+from hanse.core.model.artifact import ModelFacts, TensorFacts
 from hanse.core.model.certificate import CheckResult, Reproduces, Statement, Subject
 from hanse.core.model.control import Cancelled
 from hanse.core.model.ids import EntryId
@@ -60,15 +62,17 @@ from hanse.core.store.jobs import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from hanse.core.certify.certifying import Found
     from hanse.core.certify.checks.quality import Evaluation
     from hanse.core.certify.golden import GoldenVectors
+    from hanse.core.certify.source import ModelSource
     from hanse.core.engine.certify_target import Target
     from hanse.core.engine.content import Content
     from hanse.core.engine.context import Context
     from hanse.core.ledger.kinds import Body
-    from hanse.core.model.artifact import ModelFacts
+    from hanse.core.model.card import ModelCard, Tensor
     from hanse.core.model.certificate import ComparedClaim
     from hanse.core.model.control import Control
     from hanse.core.model.running import ModelRunner
@@ -79,6 +83,9 @@ if TYPE_CHECKING:
 _NONCE_SIZE_BYTES: Final = 16
 _JOBS_LOOKED_AT: Final = 200
 _THREADS_MOST: Final = 64
+_NO_METRIC: Final = frozenset(  # tasks that no number here judges
+    {"feature-extraction", "text-generation", "text-to-speech", "image-to-text"}
+)
 
 
 class NotTested(Refused):
@@ -127,9 +134,18 @@ class Certifying:
     """Jobs of this machine, and Certificates of this Account."""
 
     def __init__(
-        self, context: Context, content: Content, runner: ModelRunner, app: str = ""
+        self,
+        context: Context,
+        content: Content,
+        runner: ModelRunner,
+        sealed: Callable[[bytes, Control], AbstractContextManager[ModelSource]],
+        app: str = "",
     ) -> None:
-        """Bind the Account, its files, and what starts Workers; ``app`` is our version."""
+        """Bind the Account, its files, and what starts Workers; ``app`` is our version.
+
+        ``sealed`` opens the model of a sealed Trial in memory.
+        """
+        self._sealed = sealed
         self._context = context
         self._content = content
         self._runner = runner
@@ -299,12 +315,20 @@ class Certifying:
         release = None if request.release is None else EntryId(request.release)
         with self._context.store.reads() as reads:
             target = target_of(
-                reads, self._content, self._context.identity, Named(request.artifact, release)
+                reads,
+                self._content,
+                self._context.identity,
+                Named(request.artifact, release),
+                is_sealed=request.trial is not None,
             )
             reference = self._reference(reads, request)
         machine = probe_hardware()
-        with self._content.work() as scratch:
-            work = self._staged(request, target, reference, scratch, control)
+        with ExitStack() as stack:
+            scratch = stack.enter_context(self._content.work())
+            source: ModelSource | None = staged_model(target, scratch)
+            if request.trial is not None:
+                source = stack.enter_context(self._sealed(request.trial, control))
+            work = self._staged(request, target, source, reference, scratch, control)
             self._note_running(job, len(suite.data.checks))
             found = certify(
                 work,
@@ -326,24 +350,25 @@ class Certifying:
         self,
         request: CertifyRequest,
         target: Target,
+        source: ModelSource | None,
         reference: GoldenVectors | None,
         scratch: Path,
         control: Control,
     ) -> Job:
-        source = staged_model(target, scratch)
         samples = None
         if target.card is not None and target.card.recipe.samples is not None:
             samples = self._golden(target.card.recipe.samples)
         evaluations: tuple[Evaluation, ...] = ()
         if source is not None and request.level_most > 2:
-            facts = self._facts(target, source.file, scratch, control)
+            facts = self._facts(target, source, scratch, control)
             if facts is not None:
                 evaluations = self._evaluations(request, target, facts, scratch, control)
         return Job(
             manifest=target.manifest,
             source=source,
-            files=target.files,
+            files=target.files or None,
             scratch=scratch,
+            has_metric=target.task not in _NO_METRIC,
             card=target.card,
             samples=samples,
             evaluations=evaluations,
@@ -351,14 +376,19 @@ class Certifying:
         )
 
     def _facts(
-        self, target: Target, file: str, scratch: Path, control: Control
+        self, target: Target, source: ModelSource, scratch: Path, control: Control
     ) -> ModelFacts | None:
-        """Read what the model says of itself; a file that breaks a rule is the suite's to tell."""
+        """Read what the model says of itself; a file that breaks a rule is the suite's to tell.
+
+        Of one that is in memory only, the card says it: the runtime refuses what is not so.
+        """
+        if not target.files:
+            return None if target.card is None else _stated_facts(source, target.card)
         try:
             found = inspect_files(self._runner, target.files, scratch, control).facts
         except Refused:
             return None
-        return next((one for one in found if one.file == file), None)
+        return next((one for one in found if one.file == source.file), None)
 
     def _evaluations(
         self,
@@ -458,12 +488,16 @@ class Certifying:
         release = None if request.release is None else EntryId(request.release)
         with context.store.reads() as reads:
             target = target_of(
-                reads, self._content, context.identity, Named(request.artifact, release)
+                reads,
+                self._content,
+                context.identity,
+                Named(request.artifact, release),
+                is_sealed=request.trial is not None,
             )
             before = reads.certificates.newest_by(context.identity, request.artifact)
         supersedes = None if before is None or before.revocation is not None else before.cert
         planned = plan_certificate(
-            context, target, view.tested, lambda _: target.release, supersedes
+            context, target, view.tested, lambda _: target.release, supersedes, request.trial
         )
         shown = show(context, [planned.entry])
         rows = view.tested.measured.quality
@@ -512,10 +546,12 @@ def plan_certificate(
     tested: Tested,
     release_of: Callable[[Sequence[EntryId]], EntryId | None],
     supersedes: EntryId | None = None,
+    grant: bytes | None = None,
 ) -> PlannedCertificate:
     """Plan the Entry that states what was measured, all but what is private.
 
-    ``release_of`` names the Release, which may come to be in the same transaction.
+    ``release_of`` names the Release, which may come to be in the same transaction; ``grant`` the
+    Trial that allowed it.
     """
     suite = bundled().by_sha256(tested.measured.suite_sha256)
     assert suite is not None, "only a bundled suite is run"
@@ -533,7 +569,7 @@ def plan_certificate(
             made_from=target.made_from,
             role=target.role,
             release=release_of(ids),
-            grant=None,
+            grant=grant,
             supersedes=supersedes,
             measured=measured,
             parity=target.parity,
@@ -568,6 +604,20 @@ def suite_of(name: str) -> Suite:
     if "/" in name:
         raise SuiteNotHere(name=name, known=tuple(one.name for one in suites.suites))
     return suites.newest(name)
+
+
+def _stated_facts(source: ModelSource, card: ModelCard) -> ModelFacts:
+    """Return the signature a card states as if the file had shown it."""
+
+    def shown(tensors: Sequence[Tensor]) -> tuple[TensorFacts, ...]:
+        return tuple(TensorFacts(name=it.name, dtype=it.dtype, shape=it.shape) for it in tensors)
+
+    return ModelFacts(
+        format=source.format,
+        file=source.file,
+        inputs=shown(card.signature.inputs),
+        outputs=shown(card.signature.outputs),
+    )
 
 
 def _view(row: JobRow) -> JobView:

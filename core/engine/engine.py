@@ -25,7 +25,6 @@ from hanse.core.engine.ledger import HeldLedger
 from hanse.core.engine.offering import Offering
 from hanse.core.engine.publishing import Publishing
 from hanse.core.engine.storing import Storing
-from hanse.core.engine.trials import Trials
 from hanse.core.errors import NoAccount
 from hanse.core.keystore.guards import (
     MARK_SALT_SIZE_BYTES,
@@ -61,7 +60,9 @@ class Engine:
         self.ledger = HeldLedger(context)
         self.backups = Backups(context)
         self.content = Content(context)
-        self.certifying = Certifying(context, self.content, runner, app)
+        self.trials = Trials(context, self.content, runner)
+        sealed = self.trials.sealed.memory_source
+        self.certifying = Certifying(context, self.content, runner, sealed, app)
         self.certificates = Certificates(context, self.content)
         self.human_reviews = HumanReviews(context)
         self.publishing = Publishing(
@@ -70,7 +71,6 @@ class Engine:
         self.offering = Offering(context, self.content)
         self.catalogue = Catalogue(context, self.content)
         self.storing = Storing(context, self.content)
-        self.trials = Trials(context, self.content, runner)
 
     @classmethod
     def open(
