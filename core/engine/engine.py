@@ -25,6 +25,7 @@ from hanse.core.engine.ledger import HeldLedger
 from hanse.core.engine.offering import Offering
 from hanse.core.engine.publishing import Publishing
 from hanse.core.engine.storing import Storing
+from hanse.core.engine.trials import Trials
 from hanse.core.errors import NoAccount
 from hanse.core.keystore.guards import (
     MARK_SALT_SIZE_BYTES,
