@@ -64,7 +64,8 @@ to standard error. `account create --json` has the recovery phrase in its result
 | `HANSE_CONFIG_DIR` | the folder of `settings.toml`, and of what must not lie in a data folder |
 
 `settings.toml` in the configuration folder knows `lang`, `data_dir`, `passphrase_file`, `offline`
-and `verbose`, and in its section `[certification]` `cores` and `background`. The command line wins over the environment, and both over the file.
+and `verbose`, and in its section `[certification]` `cores` and `background`. The command line wins
+over the environment, and both over the file.
 
 Without `--data-dir` a new account gets its own folder below the platform's data folder, and the
 other commands take the one account there is, or ask which one.

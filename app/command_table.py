@@ -69,6 +69,15 @@ class Command:
         return "help." + ".".join(self.words)
 
 
+REVOKE_REASONS: Final = (
+    "wrong-file",
+    "machine-fault",
+    "suite-fault",
+    "mistake",
+    "key-compromise",
+)
+VERDICTS: Final = ("approve", "object", "abstain")
+CONFLICTS: Final = ("none", "customer", "colleague", "paid", "other")
 REASONS: Final = ("lost", "stolen", "sold", "other")
 SHELLS: Final = ("bash", "zsh", "fish")
 SORTS: Final = (
@@ -141,6 +150,23 @@ _RELEASE_WORDS = (
     Parameter("--original", Kind.FLAG, "option.original"),
     Parameter("--trial", Kind.TEXT, "option.trial", "metavar.trial", is_many=True),
     Parameter("--card", Kind.FILE, "option.card", "metavar.file"),
+)
+_CERTIFICATE = Parameter(
+    "certificate", Kind.TEXT, "argument.certificate", "metavar.certificate", is_required=True
+)
+_JOB = Parameter("job", Kind.NUMBER, "argument.job", "metavar.number", is_required=True)
+_CORES = Parameter("--cores", Kind.NUMBER, "option.cores", "metavar.number")
+_RELEASE = Parameter("release", Kind.TEXT, "argument.reviewed", "metavar.release", is_required=True)
+_COLUMNS = (
+    Parameter("--target", Kind.TEXT, "option.target", "metavar.column", is_many=True),
+    Parameter("--slice", Kind.TEXT, "option.slice", "metavar.column", passed_as="slice_column"),
+    Parameter("--group", Kind.TEXT, "option.group", "metavar.column"),
+    Parameter("--positive", Kind.TEXT, "option.positive", "metavar.label"),
+)
+_GATE = (
+    Parameter("--untested", Kind.FLAG, "option.untested"),
+    Parameter("--evaluation", Kind.FILE, "option.evaluation", "metavar.file"),
+    *_COLUMNS,
 )
 _CONVERSION = (
     Parameter("--samples", Kind.FILE, "option.samples", "metavar.file"),
@@ -284,6 +310,7 @@ COMMANDS: Final = (
             *_LISTING_WORDS,
             *_RELEASE_WORDS,
             Parameter("--listing", Kind.TEXT, "option.listing", "metavar.listing"),
+            *_GATE,
             *_CONVERSION,
         ),
     ),
@@ -296,7 +323,7 @@ COMMANDS: Final = (
     Command(
         ("listing", "resume"),
         "listing:resume",
-        (_DRAFT, *_LISTING_WORDS, *_RELEASE_WORDS, *_CONVERSION),
+        (_DRAFT, *_LISTING_WORDS, *_RELEASE_WORDS, *_GATE, *_CONVERSION),
     ),
     Command(("listing", "amend"), "listing_after:amend", (_LISTING, *_LISTING_WORDS)),
     Command(("listing", "pause"), "listing_after:pause", (_LISTING,)),
@@ -350,6 +377,8 @@ COMMANDS: Final = (
             Parameter("--currency", Kind.TEXT, "option.find_currency", "metavar.currency"),
             Parameter("--size-to", Kind.TEXT, "option.size_to", "metavar.size"),
             Parameter("--level", Kind.NUMBER, "option.find_level", "metavar.number"),
+            Parameter("--contradicted", Kind.FLAG, "option.contradicted"),
+            Parameter("--not-contradicted", Kind.FLAG, "option.not_contradicted"),
             Parameter("--seller", Kind.TEXT, "option.seller", "metavar.identity"),
             Parameter("--followed", Kind.FLAG, "option.followed"),
             Parameter("--sort", Kind.CHOICE, "option.sort", choices=SORTS, default="relevance"),
@@ -398,6 +427,89 @@ COMMANDS: Final = (
                 "metavar.word",
                 choices=VOCABULARIES,
             ),
+        ),
+    ),
+    Command(
+        ("certify",),
+        "certify:certify",
+        (
+            Parameter("artifact", Kind.TEXT, "argument.certified", "metavar.artifact"),
+            Parameter("--suite", Kind.TEXT, "option.suite", "metavar.suite", default="core"),
+            Parameter("--data", Kind.FILE, "option.data", "metavar.path"),
+            Parameter("--map", Kind.FILE, "option.map", "metavar.file", passed_as="mapping_file"),
+            *_COLUMNS,
+            Parameter(
+                "--input",
+                Kind.TEXT,
+                "option.input",
+                "metavar.input",
+                is_many=True,
+                passed_as="inputs",
+            ),
+            Parameter("--metric", Kind.TEXT, "option.metric", "metavar.metric", is_many=True),
+            Parameter("--publish-data-figures", Kind.FLAG, "option.publish_data_figures"),
+            Parameter("--reproduce", Kind.TEXT, "option.reproduce", "metavar.certificate"),
+            _CORES,
+            Parameter("--background", Kind.FLAG, "option.background"),
+            Parameter("--no-sign", Kind.FLAG, "option.no_sign"),
+            Parameter("--out", Kind.FILE, "option.cert_out", "metavar.file"),
+            Parameter("--revoke", Kind.TEXT, "option.revoke_cert", "metavar.certificate"),
+            Parameter("--reason", Kind.CHOICE, "option.revoke_cert_reason", choices=REVOKE_REASONS),
+            Parameter("--text", Kind.TEXT, "option.revoke_cert_text", "metavar.text"),
+        ),
+    ),
+    Command(
+        ("certificate", "list"),
+        "certificate:show_list",
+        (
+            Parameter(
+                "artifact",
+                Kind.TEXT,
+                "argument.certificates_of",
+                "metavar.artifact",
+                is_required=True,
+            ),
+        ),
+    ),
+    Command(("certificate", "show"), "certificate:show", (_CERTIFICATE,)),
+    Command(("certificate", "export"), "certificate:export", (_CERTIFICATE, _FILE_OUT)),
+    Command(
+        ("job", "list"),
+        "job:show_list",
+        (Parameter("--before", Kind.NUMBER, "option.before_job", "metavar.number"),),
+    ),
+    Command(
+        ("job", "show"),
+        "job:show",
+        (_JOB, Parameter("--sign", Kind.FLAG, "option.sign_job")),
+    ),
+    Command(
+        ("job", "run"),
+        "job:run",
+        (_CORES, Parameter("--sign", Kind.FLAG, "option.sign_jobs")),
+    ),
+    Command(("job", "pause"), "job:pause", (_JOB,)),
+    Command(("job", "resume"), "job:resume", (_JOB,)),
+    Command(("job", "cancel"), "job:cancel", (_JOB,)),
+    Command(
+        ("review", "human"),
+        "review:human",
+        (
+            _RELEASE,
+            Parameter("--point", Kind.TEXT, "option.point", "metavar.point", is_many=True),
+            Parameter("--verdict", Kind.CHOICE, "option.verdict", choices=VERDICTS),
+            Parameter("--notes", Kind.TEXT, "option.review_notes", "metavar.text"),
+            Parameter("--conflict", Kind.CHOICE, "option.conflict", choices=CONFLICTS),
+            Parameter("--paid-by", Kind.TEXT, "option.paid_by", "metavar.name"),
+            Parameter("--tried", Kind.TEXT, "option.tried", "metavar.certificate", is_many=True),
+        ),
+    ),
+    Command(
+        ("review", "list"),
+        "review:show_list",
+        (
+            _RELEASE,
+            Parameter("--wanted", Kind.NUMBER, "option.wanted", "metavar.number", default=1),
         ),
     ),
     Command(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hanse.app.demo_certify import TRIED, Testing
 from hanse.app.demo_market import Market
 from hanse.core.clock import SystemChance, SystemClock
 from hanse.core.crypto.phrase import Phrase, new_phrase
@@ -30,8 +31,9 @@ from hanse.core.model.ids import AuthorKey, identity_text
 from hanse.core.sentences import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from hanse.app.demo_certify import Sold
     from hanse.core.engine.views import AccountView, VerifyReport
 
 _PASSPHRASE = "a passphrase for the demo"  # noqa: S105 - of folders that live a minute
@@ -126,17 +128,33 @@ class _Demo:
     def trade(self, anna: _Person, bo: _Person, export: Path) -> None:
         """Anna sells models she has just trained; Bo finds them in both languages."""
         market = Market(self._base, self._language, self.step, self.must)
+        testing = Testing(self._base, self._language, self.step, self.must)
         with self.open(anna.home) as engine:
             engine.accounts.confirm_phrase(anna.phrase)
         market.run_the_example(anna.home, _PASSPHRASE)
         with self.open(anna.home) as engine:
-            has_trained = market.train_and_sell(engine)
+            sold = market.train_and_sell(engine)
+            files = testing.certify(engine, sold)
             engine.ledger.export(export)
         with self.open(bo.home) as engine:
             engine.ledger.import_file(export)
             self.must(engine.ledger.verify().holds, "demo.verify_failed")
-            market.search(engine, has_trained=has_trained)
+            market.search(engine, has_trained=bool(sold))
+            testing.verify(files, sold, engine, self._clock.now_ms())
         self.proved.append("demo.proved_market")
+        if sold:
+            self.proved.append("demo.proved_certificates")
+            self.try_before_buying(testing, sold, anna, bo)
+
+    def try_before_buying(
+        self, testing: Testing, sold: Sequence[Sold], anna: _Person, bo: _Person
+    ) -> None:
+        """Bo tries a sealed model, and a model that is swapped after the trial is found out."""
+        one = next(it for it in sold if it.trained.sector == TRIED)
+        with self.open(anna.home) as selling, self.open(bo.home) as buying:
+            testing.try_sealed(selling, buying, one)
+            testing.replay(selling, buying, one)
+        self.proved.append("demo.proved_trial")
 
     def flip_a_byte(self, export: Path) -> None:
         """One bit of the file is changed; verifying names the frame and the byte."""

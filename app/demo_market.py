@@ -13,26 +13,35 @@ import shutil
 import subprocess
 import sys
 import time
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from hanse.app.demo_models import SECTORS, TrainedModel, TrainingNeeds, train
+from hanse.app.demo_certify import TRIED, Sold
+from hanse.app.demo_models import SECTORS, TARGET, TrainedModel, TrainingNeeds, train
 from hanse.core.engine.preparing import Preparation
 from hanse.core.engine.publish_call import Call, offer
 from hanse.core.market.catalogue_query import CatalogueQuery
 from hanse.core.market.concepts import concepts
 from hanse.core.market.currencies import show_money
 from hanse.core.model.card import (
+    AnswersTrial,
+    Column,
     Dataset,
     EthicalRisk,
+    EvaluationSet,
     FairnessRisk,
     ModelCard,
+    Recipe,
     Result,
     Risk,
+    SealedTrial,
+    Signature,
     TrainingData,
+    Trials,
     Use,
 )
 from hanse.core.model.control import Control
@@ -56,6 +65,11 @@ _PRICES: Final[Mapping[Sector, str]] = {
     "retail": "90.00",
     "manufacturing": "120.00",
 }
+# How the model that Bo tries may be tried before it is bought.
+_WAYS: Final = Trials(
+    sealed_local=SealedTrial(runs=3, days=7),
+    signed_answers=AnswersTrial(per_buyer=400, per_30d=4000),
+)
 # What is asked, in Chinese and in English: a word of the title in each, and one of the article.
 _QUESTIONS: Final = (
     "图像",
@@ -115,17 +129,18 @@ class Market:
         )
         self._step("demo.example", line=line)
 
-    def train_and_sell(self, engine: Engine) -> bool:
-        """Train, convert and publish one model for each sector; say whether that was possible."""
+    def train_and_sell(self, engine: Engine) -> tuple[Sold, ...]:
+        """Train, convert, test and publish one model for each sector; none where that cannot be."""
         folder = self._base / "trained"
         folder.mkdir()
+        sold = []
         for sector in SECTORS:
             begin = time.monotonic()
             try:
                 trained = train(sector, folder, _SEED)
             except TrainingNeeds as error:
                 self._step(error.code, **error.values)
-                return False
+                return ()
             call = Call(
                 self._say(f"demo.model.{sector}"),
                 self._say(f"demo.text.{sector}"),
@@ -135,7 +150,9 @@ class Market:
                 preparation=Preparation(samples=trained.samples),
                 change=lambda draft, it=trained: self._described(draft, it),  # type: ignore[misc]
             )
+            engine.content.small.put(trained.rows.read_bytes())
             done = offer(engine, call, self._language, Control(), agree=None, echo=None)
+            sold.append(Sold(trained, done))
             view = engine.catalogue.show(done.listing_id)
             assert view.card is not None
             parity = view.card.parity
@@ -152,7 +169,7 @@ class Market:
                 listing=done.listing_id.hex()[:12],
                 seconds=f"{time.monotonic() - begin:.1f}",
             )
-        return True
+        return tuple(sold)
 
     def search(self, engine: Engine, *, has_trained: bool) -> None:
         """Find what Anna sells, on Bo's machine, in both languages, by words and by sector."""
@@ -188,8 +205,9 @@ class Market:
             sensitive="no",
         )
         claim = Result(
-            dataset=data.name,
+            dataset=trained.rows.name,
             split=self._say("demo.split"),
+            sha256=sha256(trained.rows.read_bytes()).digest(),
             metric=trained.metric,
             value_micro=trained.value_micro,
             ci_low_micro=trained.ci_low_micro,
@@ -208,8 +226,18 @@ class Market:
             out_of_scope=self._say("demo.out_of_scope"),
             limitations=self._say("demo.limitations"),
         )
+        rows = trained.rows.read_bytes()
         card = msgspec.structs.replace(
             draft.card,
+            signature=_with_columns(draft.card.signature, trained.columns),
+            recipe=Recipe(labels=trained.labels),
+            evaluation=EvaluationSet(
+                name=trained.rows.name,
+                sha256=sha256(rows).digest(),
+                size=len(rows),
+                targets=(TARGET,),
+            ),
+            trial=_WAYS if trained.sector == TRIED else Trials(),
             training=TrainingData(datasets=(data,)),
             claims=(claim,),
             use=use,
@@ -224,3 +252,10 @@ class Market:
 
     def _say(self, code: str) -> str:
         return say(code, {}, self._language)
+
+
+def _with_columns(signature: Signature, names: tuple[str, ...]) -> Signature:
+    """Name the columns of the one input, once the file has shown it, so that tables can be read."""
+    columns = tuple(Column(name=name) for name in names)
+    inputs = tuple(msgspec.structs.replace(one, columns=columns) for one in signature.inputs)
+    return msgspec.structs.replace(signature, inputs=inputs)

@@ -24,7 +24,7 @@ from hanse.app.commands.certify_shown import (
     reproduces_line,
     statement_rows,
 )
-from hanse.app.commands.certify_typed import check_length, data_mapping
+from hanse.app.commands.certify_typed import OptionNeedsOther, check_length, data_mapping
 from hanse.app.commands.ledger import refuse_existing
 from hanse.app.commands.listing_bodies import rows_of
 from hanse.app.commands.listing_words import level
@@ -36,7 +36,7 @@ from hanse.core.certify.lockdown import offered
 from hanse.core.engine.certify_data import written_mapping
 from hanse.core.engine.certify_target import CertifyRequest, NothingToCertify
 from hanse.core.engine.certifying import OtherArtifact, suite_of
-from hanse.core.errors import EXIT_NO, FileUnreadable, HanseError, WrongUse
+from hanse.core.errors import EXIT_NO, FileUnreadable, HanseError
 from hanse.core.model.control import Cancelled
 from hanse.core.sentences import catalogue
 
@@ -58,14 +58,6 @@ _ALL_METRICS: Final = "quality.*"
 _NICE_BACKGROUND: Final = 10
 _FULL_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
 _DIGITS_LEAST: Final = 8
-
-
-class OptionNeedsOther(WrongUse):
-    """An option says nothing without another one, or contradicts it."""
-
-    code = "certify.options"
-    text = "{option}: {needed}"
-    fields = ("option", "needed")
 
 
 class ChecksFailed(HanseError):
@@ -150,9 +142,7 @@ def certify(
         inputs=inputs,
     )
     if data is None and (mapping is not None or metric or publish_data_figures):
-        raise OptionNeedsOther(
-            option="--map, --target, --input, --metric, ...", needed="data"
-        )
+        raise OptionNeedsOther(option="--map, --target, --input, --metric, ...", needed="data")
     if data is not None and not data.exists():
         raise FileUnreadable(path=data, detail="No such file or directory")
     if out is not None and (no_sign or background):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from hanse.app.columns import table
 from hanse.app.commands.listing_bodies import rows_of
-from hanse.app.commands.listing_words import NOTHING, level
+from hanse.app.commands.listing_words import LEVELS, NOTHING, level
 from hanse.app.commands.showing import short_id, short_identity
 from hanse.core.market.scaled import micro_text
 from hanse.core.model.card import CHECKLIST
@@ -126,9 +126,7 @@ def measured_lines(desk: Desk, measured: Measured) -> list[str]:
         lines += ["", desk.say("certify.memory", load=duration(memory.load_ns), **sizes)]
     same = measured.determinism
     if {same.repeat, same.session, same.threads} != {"not_measured"}:
-        said = {
-            name: desk.say(f"certify.same.{word}") for name, word in asdict(same).items()
-        }
+        said = {name: desk.say(f"certify.same.{word}") for name, word in asdict(same).items()}
         lines.append(desk.say("certify.determinism", **said))
     if measured.quality:
         lines += _under(desk, "certify.title.quality", _quality_table(desk, measured.quality))
@@ -154,6 +152,11 @@ def isolation_lines(desk: Desk, isolation: Isolation) -> list[str]:
     )
     layers = [f"{_INDENT}{layer_name(desk, one)}" for one in isolation.layers]
     return [desk.say("certify.isolation", grade=grade), *layers, f"{_INDENT}{bounds}"]
+
+
+def isolation_warning(desk: Desk, grade: str) -> list[str]:
+    """Say aloud that a model was run behind limits only."""
+    return [f"!!! {desk.say('certify.limits_only')}"] if grade == "limits" else []
 
 
 def _perf_table(desk: Desk, rows: Sequence[PerfRow]) -> tuple[str, ...]:
@@ -330,7 +333,7 @@ def certificates_lines(desk: Desk, view: CertificatesView) -> list[str]:
 
 def level_meaning(desk: Desk, number: int) -> str:
     """Say what a Level means, in a sentence."""
-    return desk.say(f"certify.meaning.{number}")
+    return desk.say(f"certify.meaning.{LEVELS[number]}")
 
 
 # --- one Certificate ------------------------------------------------------------------------

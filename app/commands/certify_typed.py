@@ -32,6 +32,14 @@ class UnknownMappingFile(WrongUse):
     fields = ("path",)
 
 
+class OptionNeedsOther(WrongUse):
+    """An option says nothing without another one, or contradicts it; ``needed`` is a word."""
+
+    code = "certify.options"
+    text = "{option}: {needed}"
+    fields = ("option", "needed")
+
+
 class TextTooLong(WrongUse):
     """A text that is to be signed is longer than the Ledger takes."""
 
@@ -55,9 +63,8 @@ def data_mapping(
         changes["target"] = target[0] if len(target) == 1 else tuple(target)
     if inputs:
         changes["inputs"] = dict(map(_input, inputs))
-    for name, value in (("slice", slice_column), ("group", group), ("positive", positive)):
-        if value is not None:
-            changes[name] = value
+    named = {"slice": slice_column, "group": group, "positive": positive}
+    changes |= {name: value for name, value in named.items() if value is not None}
     if file is None and not changes:
         return None
     mapping = DataMapping() if file is None else _read(file)

@@ -24,10 +24,14 @@ from typing import TYPE_CHECKING, Final
 
 from hanse.app.answers import Answer, plain
 from hanse.app.columns import pairs
+from hanse.app.commands.certify_shown import layer_name
 from hanse.app.commands.ledger import refuse_existing
 from hanse.app.logs import LOG_FILE, redact
 from hanse.app.paths import log_folder
 from hanse.app.version import program_version
+from hanse.core.attest.suites import bundled
+from hanse.core.certify.hardware import probe_hardware
+from hanse.core.certify.lockdown import offered
 from hanse.core.engine.engine import Engine
 from hanse.core.engine.home import Home, account_folders
 from hanse.core.errors import (
@@ -82,6 +86,9 @@ class State(Enum):
     WRONG = "wrong"
 
 
+_GRADES: Final = {"full": State.FINE, "limits": State.NOTE, "none": State.WRONG}
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing looked at, and the sentence that says how it is."""
@@ -95,7 +102,7 @@ def doctor(desk: Desk, *, bundle: Path | None) -> Answer:
     """Look at everything this installation stands on."""
     if bundle is not None:
         refuse_existing(bundle)
-    findings = [*_versions(), *_person(desk), *_accounts(desk)]
+    findings = [*_versions(), *_testing(), *_person(desk), *_accounts(desk)]
     wrong = sum(1 for it in findings if it.state is State.WRONG)
     lines = list(
         pairs([(desk.say(f"doctor.state.{it.state.value}"), _said(desk, it)) for it in findings])
@@ -109,7 +116,10 @@ def doctor(desk: Desk, *, bundle: Path | None) -> Answer:
 
 
 def _said(desk: Desk, finding: Finding) -> str:
-    return desk.say(finding.code, **finding.values)
+    values = dict(finding.values)
+    if isinstance(layers := values.get("layers"), tuple):
+        values["layers"] = tuple(layer_name(desk, one) for one in layers)
+    return desk.say(finding.code, **values)
 
 
 # --- the installation -----------------------------------------------------------------------
@@ -142,6 +152,35 @@ def _installed(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _testing() -> Iterator[Finding]:
+    """Look at what testing a model needs: this machine, the lock, the suites."""
+    machine = probe_hardware()
+    yield Finding(
+        State.FINE,
+        "doctor.hardware",
+        {
+            "machine": machine.machine_class,
+            "cpu": machine.cpu,
+            "cores": machine.cores,
+            "ram_gib": machine.ram_gib,
+            "system": machine.os,
+        },
+    )
+    offer = offered()
+    values = {"grade": offer.grade, "layers": offer.layers}
+    yield Finding(_GRADES[offer.grade], f"doctor.sandbox.{offer.grade}", values)
+    is_needed = offer.grade == "none"
+    for layer, reason in offer.missing:
+        state = State.WRONG if is_needed else State.NOTE
+        yield Finding(state, "doctor.layer_missing", {"layer": layer, "reason": reason})
+    suites = bundled().suites
+    if suites:
+        names = tuple(one.name for one in suites)
+        yield Finding(State.FINE, "doctor.suites", {"suites": names})
+    else:
+        yield Finding(State.WRONG, "doctor.no_suites", {})
 
 
 def _person(desk: Desk) -> Iterator[Finding]:

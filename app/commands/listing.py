@@ -6,6 +6,7 @@ sees, and says yes to.
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,8 @@ import msgspec
 
 from hanse.app.answers import Answer
 from hanse.app.columns import table
+from hanse.app.commands.certify import CheckProgress
+from hanse.app.commands.certify_shown import check_name, level_meaning, reason_of
 from hanse.app.commands.listing_bodies import rows_of
 from hanse.app.commands.listing_drafts import draft_lines, to_sign_lines
 from hanse.app.commands.listing_typed import ListingOptions, Said, understand
@@ -23,6 +26,7 @@ from hanse.app.commands.showing import short_id
 from hanse.app.desk import Cancelled as SaidNo
 from hanse.app.desk import NoWayToConfirm
 from hanse.app.progress import Progress, long_work
+from hanse.core.engine.certify_target import CertifyRequest
 from hanse.core.engine.naming import id_digits, the_one
 from hanse.core.engine.preparing import Preparation
 from hanse.core.engine.publish_call import (
@@ -39,6 +43,7 @@ from hanse.core.model.control import Cancelled
 from hanse.core.model.listing import Draft
 from hanse.core.sentences import show_time
 from hanse.core.store.drafts import DRAFT_ID_SIZE_BYTES
+from hanse.core.store.jobs import TooManyJobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,6 +55,7 @@ if TYPE_CHECKING:
     from hanse.core.engine.signing import Preview
     from hanse.core.errors import HanseError
 
+_RUNS: Final = 2  # the Level from which on a model can be measured
 _ASKED: Final = (  # option, field of a Draft, question
     ("name", "title", "ask.listing_name"),
     ("description", "text", "ask.listing_description"),
@@ -167,6 +173,7 @@ class _Offered:
             price=draft.price,
             currency=draft.currency if has_currency else None,
             lang=draft.lang,
+            untested=draft.untested,
             change=self.change,
             problems=tuple(self.said.problems),
         )
@@ -183,7 +190,8 @@ class _Offered:
         desk = self.desk
         lines: list[str] = []
         agree = None
-        with long_work(desk) as progress:
+        self._keep_evaluation()
+        with long_work(desk, CheckProgress(desk)) as progress:
             if not desk.hanse.settings.is_yes:
                 agree = lambda view, preview: self._agrees(progress, view, preview)  # noqa: E731
             try:
@@ -200,10 +208,13 @@ class _Offered:
             except Cancelled as error:
                 return Answer({}, [desk.say("publish.stopped")], error)
         notes = self._notes()
-        lines += ["", *rows_of(_published_rows(desk, done))]
+        lines += ["", *rows_of(_published_rows(desk, done)), level_meaning(desk, done.level)]
         warnings = dict.fromkeys((*notes, *done.warnings))
         if warnings:
             lines += ["", desk.say("draft.warnings"), *(f"  {one}" for one in warnings)]
+        job = self._measure_later(done)
+        if job is not None:
+            lines += ["", desk.say("publish.measure_later", job=job)]
         lines += ["", desk.say("publish.next", listing=done.listing_id)]
         result = {
             "listing": done.listing_id,
@@ -212,6 +223,7 @@ class _Offered:
             "author": done.author,
             "seq": done.seq,
             "level": done.level,
+            "job": job,
             "warnings": tuple(warnings),
             "transaction": done.to_dict(),
         }
@@ -221,6 +233,7 @@ class _Offered:
         """Import and describe, and leave it at that."""
         if self.said.problems:
             return self._unclear(path.name)
+        self._keep_evaluation()
         with long_work(self.desk) as progress:
             try:
                 begun = self.engine.publishing.begin(
@@ -234,6 +247,7 @@ class _Offered:
         """Edit a kept Draft, and leave it at that."""
         if self.said.problems:
             return self._unclear(self.base.title)
+        self._keep_evaluation()
         with long_work(self.desk) as progress:
             try:
                 self.engine.publishing.prepare(draft_id, progress.control, preparation)
@@ -257,6 +271,8 @@ class _Offered:
         with progress.asking():
             for line in to_sign_lines(self.desk, view, preview):
                 self.desk.console.err(line)
+            for line in self._tested_lines(view.draft):
+                self.desk.console.err(line)
             for line in self._notes():
                 self.desk.console.err(line)
             try:
@@ -264,6 +280,47 @@ class _Offered:
             except (SaidNo, EOFError, KeyboardInterrupt):
                 return False
         return True
+
+    def _keep_evaluation(self) -> None:
+        """Keep the data given with the Listing, unless something that was typed is wrong."""
+        if self.said.evaluation is not None and not self.said.problems:
+            self.engine.content.small.put(self.said.evaluation.raw)
+
+    def _tested_lines(self, draft: Draft) -> list[str]:
+        """Say what the checks before publishing came to."""
+        if draft.untested:
+            return [self.desk.say("publish.untested")]
+        found = None if draft.artifact is None else self.engine.certifying.tested(draft.artifact)
+        if found is None or found.tested is None:
+            return []
+        checks = found.tested.measured.checks
+        count = Counter(one.result for one in checks)
+        lines = [
+            self.desk.say(
+                "publish.tested",
+                passed=count["pass"],
+                warned=count["warn"],
+                skipped=count["skip"],
+            )
+        ]
+        odd = [one for one in checks if one.result == "warn"]
+        return lines + [
+            f"  {check_name(self.desk, one.id)}: {reason_of(self.desk, one)}" for one in odd
+        ]
+
+    def _measure_later(self, done: Published) -> int | None:
+        """Queue what was seen to run to be measured, once; ``None`` where that is not wanted."""
+        settings = self.desk.hanse.settings
+        if not settings.is_measuring or done.level < _RUNS:
+            return None
+        request = CertifyRequest(
+            artifact=done.artifact_id, release=done.release_id, cores=settings.cores
+        )
+        try:
+            queued = self.engine.certifying.queue(request, now=False, again=False)
+        except TooManyJobs:
+            return None  # publishing has gone well; the queue is full and will say so itself
+        return queued.row.job
 
     def _ask(self) -> None:
         """Ask a person for the three words that cannot be left out."""

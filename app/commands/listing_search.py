@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 import msgspec
 
 from hanse.app.answers import Answer
+from hanse.app.commands.certify_typed import OptionNeedsOther
 from hanse.app.commands.listing_words import (
     concept_list,
     facet_value,
@@ -72,6 +73,8 @@ def search(
     currency: str | None,
     size_to: str | None,
     level: int | None,
+    contradicted: bool,
+    not_contradicted: bool,
     seller: str | None,
     followed: bool,
     sort: str,
@@ -84,6 +87,8 @@ def search(
 ) -> Answer:
     """Find Listings by words and filters; one page, and how to see the next."""
     code = None if currency is None else find_currency(currency)
+    if contradicted and not_contradicted:
+        raise OptionNeedsOther(option="--contradicted", needed="one_only")
     query = CatalogueQuery(
         text=" ".join(words),
         sectors=_concepts_named("--sector", "sector", sector),
@@ -99,6 +104,7 @@ def search(
         price_max_micro=_micro(price_to, code),
         size_max=None if size_to is None else parse_size(size_to),
         level_min=level or 0,
+        contradicted=contradicted or (False if not_contradicted else None),
         identity=None if seller is None else parse_identity(seller),
         with_paused=paused,
         with_expired=expired,
@@ -246,7 +252,10 @@ def _row_lines(desk: Desk, page: SearchPage) -> tuple[str, ...]:
 
 
 def _mark(desk: Desk, row: CatalogueRow) -> str:
-    return "" if row.state == "open" else f" [{desk.say(f'word.offered.{row.state}')}]"
+    marks = [] if row.state == "open" else [desk.say(f"word.offered.{row.state}")]
+    if row.contradicted:
+        marks.append(desk.say("search.contradicted"))
+    return "".join(f" [{one}]" for one in marks)
 
 
 def price_of_row(desk: Desk, row: CatalogueRow) -> str:
@@ -301,6 +310,8 @@ def command_line(
         option
         for option, is_given in (
             ("--followed", query.followed_by is not None),
+            ("--contradicted", query.contradicted is True),
+            ("--not-contradicted", query.contradicted is False),
             ("--paused", query.with_paused),
             ("--expired", query.with_expired),
         )

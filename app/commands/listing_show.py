@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING, Final
 from hanse.app.answers import Answer
 from hanse.app.columns import table
 from hanse.app.command_table import VOCABULARIES
+from hanse.app.commands.certify_shown import (
+    certificates_lines,
+    contradiction_lines,
+    review_lines,
+)
 from hanse.app.commands.ledger import refuse_existing
 from hanse.app.commands.listing_bodies import rows_of, terms_lines
 from hanse.app.commands.listing_cards import card_lines
@@ -62,11 +67,26 @@ def show(desk: Desk, *, listing: str) -> Answer:
     with desk.reading() as engine:
         view = engine.catalogue.show(engine.catalogue.listing_named(listing))
         changes = engine.catalogue.metric_changes(view.row)
-    result = {
+        release = None if view.release is None else view.release.release
+        certificates = None if release is None else engine.certificates.of_release(release)
+        reviews = None if release is None else engine.human_reviews.of_release(release)
+    result: dict[str, object] = {
         "listing": view,
         "metric_changes": {release.hex(): found for release, found in changes.items()},
     }
-    return Answer(result, _listing_lines(desk, view, changes))
+    lines = _listing_lines(desk, view, changes)
+    if certificates is not None:
+        found = certificates
+        result["level"] = found.reproduction.level
+        result["certificates"] = found.rows
+        result["reproduction"] = found.reproduction
+        result["claims"] = found.claims
+        lines[1:1] = contradiction_lines(desk, found.claims)  # nobody shall look past it
+        lines += ["", desk.say("certify.title.certificates"), *certificates_lines(desk, found)]
+    if reviews is not None:
+        result["human_reviews"] = reviews
+        lines += ["", desk.say("certify.title.reviews"), *review_lines(desk, reviews)]
+    return Answer(result, lines)
 
 
 def price(desk: Desk, *, listing: str, explain: bool) -> Answer:

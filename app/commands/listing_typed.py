@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Final, TypedDict, TypeVar
 
 import msgspec
 
+from hanse.app.commands.certify_typed import OptionNeedsOther
 from hanse.app.commands.listing_card import GivenCard, read_given_card
+from hanse.app.commands.listing_evaluation import GivenEvaluation, read_given_evaluation
 from hanse.app.commands.typed_files import read_text
 from hanse.core.engine.naming import id_digits
 from hanse.core.engine.publishing import STANDARD_TIER
@@ -87,6 +89,12 @@ class ListingOptions(ListingWords, total=False):
     original: bool
     trial: Sequence[str]
     card: Path | None
+    untested: bool
+    evaluation: Path | None
+    target: Sequence[str]
+    slice_column: str | None
+    group: str | None
+    positive: str | None
 
 
 @dataclass(slots=True)
@@ -103,6 +111,7 @@ class Said:
     changes: dict[str, object] = field(default_factory=dict)
     bases: tuple[BaseModel, ...] = ()
     trials: Trials | None = None
+    evaluation: GivenEvaluation | None = None
 
     def edit(self, draft: Draft) -> Draft:
         """Return ``draft`` with the card, and then with what was typed."""
@@ -117,6 +126,8 @@ class Said:
                 is_original=True if self.typed.get("original") else None,
             )
             card = msgspec.structs.replace(card, lineage=lineage)
+        if self.evaluation is not None:
+            card = msgspec.structs.replace(card, evaluation=self.evaluation.stated)
         if self.trials is not None:
             card = msgspec.structs.replace(card, trial=self.trials)
         return msgspec.structs.replace(draft, card=card)
@@ -145,6 +156,9 @@ class _Reader:
         self._bases()
         if typed.get("trial"):
             said.trials = self._trials()
+        if typed.get("untested"):
+            said.changes["untested"] = True
+        said.evaluation = self._tried("card.evaluation", self._evaluation)
         if (day := typed.get("valid_until")) is not None:
             until = self._until(day)
             if until is not None:
@@ -165,6 +179,16 @@ class _Reader:
     def _wrong(self, option: str, found: str, expected: str) -> None:
         values = {"option": option, "found": found, "form": expected}
         self.said.problems.append(Problem("typed.form", option.removeprefix("--"), values))
+
+    def _evaluation(self) -> GivenEvaluation | None:
+        typed = self.said.typed
+        targets, path = tuple(typed.get("target", ())), typed.get("evaluation")
+        beside = (typed.get("slice_column"), typed.get("group"), typed.get("positive"))
+        if path is None:
+            if targets or any(one is not None for one in beside):
+                raise OptionNeedsOther(option="--target, --slice, ...", needed="evaluation")
+            return None
+        return read_given_evaluation(path, targets, *beside)
 
     # --- words -----------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from hanse.core.engine.certify_target import Named
     from hanse.core.engine.content import Content
     from hanse.core.engine.context import Context
     from hanse.core.engine.views import EntryView
@@ -124,6 +125,11 @@ class Certificates:
             if row is None:
                 return None
             return self._of_artifact(reads, row.artifact, row.identity, row.card)
+
+    def of_named(self, what: Named) -> CertificatesView:
+        """Return what is known of what somebody named: of its Release where that is held."""
+        found = None if what.release is None else self.of_release(what.release)
+        return self.of_artifact(what.artifact) if found is None else found
 
     def of_artifact(self, artifact: bytes) -> CertificatesView:
         """Return what is known of an Artifact, offered or not."""

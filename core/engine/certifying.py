@@ -152,10 +152,18 @@ class Certifying:
         self._app = app
 
     def named(self, text: str) -> Target:
-        """Return what a person means by the first digits of an id, or raise what is wrong."""
+        """Return what a person means by the first digits of an id, or raise what is wrong.
+
+        The plain files must be here, else ``ArtifactNotHeld``.
+        """
         with self._context.store.reads() as reads:
             what = named(reads, text)
             return target_of(reads, self._content, self._context.identity, what)
+
+    def offered_or_held(self, text: str) -> Named:
+        """Return what a person means, whether its files are here or not."""
+        with self._context.store.reads() as reads:
+            return named(reads, text)
 
     # --- jobs --------------------------------------------------------------------------------
 

@@ -135,7 +135,8 @@ class Call:
     """The article's four parameters and what else may be said; ``change`` edits the Draft.
 
     With ``draft`` a Draft that is kept goes on, and ``model_file`` only names what it was
-    made from.  ``untested`` lists the model without running it.  ``problems`` are what the caller found wrong already, told with the rest.
+    made from.  ``untested`` lists the model without running it.  ``problems`` are what the
+    caller found wrong already, told with the rest.
     """
 
     model_name: str
@@ -175,12 +176,12 @@ def publish_model(
     The model is first seen to be whole, sound and running, locked in on this machine; the
     Level reached is ``Published.level``.  ``untested`` lists it at Level 0 without running it.
 
-    Raises ``PublishRefused`` when a rule says no or a check fails, ``BadArguments`` (a ``ValueError``) or
-    ``BadArgumentTypes`` (a ``TypeError``) with every problem at once, ``NoAccount``,
-    ``AccountLocked``, ``PublishCancelled`` or an ``EnvironmentFault``.  ``data_dir`` and
-    ``lang`` default to ``HANSE_DATA_DIR`` and ``HANSE_LANG``, then to the platform's
-    folder and locale; ``passphrase`` to ``HANSE_PASSPHRASE_FILE``, the system's keyring
-    or a prompt.
+    Raises ``PublishRefused`` when a rule says no or a check fails, ``BadArguments`` (a
+    ``ValueError``) or ``BadArgumentTypes`` (a ``TypeError``) with every problem at once,
+    ``NoAccount``, ``AccountLocked``, ``PublishCancelled`` or an ``EnvironmentFault``.
+    ``data_dir`` and ``lang`` default to ``HANSE_DATA_DIR`` and ``HANSE_LANG``, then to the
+    platform's folder and locale; ``passphrase`` to ``HANSE_PASSPHRASE_FILE``, the system's
+    keyring or a prompt.
     """
     language = pick_language(lang, os.environ, None)
     values = {

@@ -59,6 +59,7 @@ CellKind = Literal["float32", "float64", "int64", "text", "mark", "label"]
 _DELIMITERS: Final = (",", ";", "\t")
 _CHUNK_BYTES: Final = 1024**2
 _CHUNK_ROWS: Final = 2000  # few enough to stay near the processor
+_CHUNK_CHARACTERS: Final = 16 * 1024**2
 _SNIFFED_LINES: Final = 40
 _MISSING: Final = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "?"})
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z")
@@ -98,7 +99,7 @@ class CsvRows:
 def read_header(path: Path) -> CsvHeader:
     """Read the names of the columns; raise ``DatasetRefused`` or ``BadEncoding``."""
     with _opened(path) as stream:
-        head = list(islice(_Lines(path.name, stream), _SNIFFED_LINES))
+        head = list(islice(TextLines(path.name, stream), _SNIFFED_LINES))
     if not "".join(head).strip():
         raise DatasetRefused(path.name, "empty", "", "header")
     tables = {one: rows for one in _DELIMITERS if (rows := _parsed(head, one))}
@@ -120,30 +121,74 @@ def read_columns(
     rows_most = min(
         DATASET_ROWS_MAX, DATASET_MEMORY_BYTES_MAX // max(1, sum(one.row_bytes for one in made))
     )
-    n = 0
-    with _opened(path) as stream:
-        lines = _Lines(path.name, stream)
-        reader = csv.reader(lines, delimiter=header.delimiter, strict=True)
-        try:
-            first = next(reader, [])
-            if tuple(one.strip() for one in first) != header.columns:
-                raise DatasetRefused(path.name, "changed", named(first), named(header.columns))
-            while rows := [row for row in islice(reader, _CHUNK_ROWS) if row]:
-                control.checkpoint("read_data", lines.size, total)
-                _check_widths(path.name, rows, len(header.columns), n)
-                if n + len(rows) > rows_most:
-                    raise DatasetRefused(path.name, "rows", n + len(rows), rows_most)
-                cells = list(zip(*rows, strict=True))
-                for column, place in zip(made, places, strict=True):
-                    column.add(cells[place], n)
-                n += len(rows)
-        except csv.Error as fault:
-            where = f"{reader.line_num}: {fault}"
-            raise DatasetRefused(path.name, "quoting", where, '"') from fault
-    if n == 0:
+    table = CsvTable(path, header)
+    for rows in table.chunks(control):
+        if table.n > rows_most:
+            raise DatasetRefused(path.name, "rows", table.n, rows_most)
+        cells = list(zip(*rows, strict=True))
+        for column, place in zip(made, places, strict=True):
+            column.add(cells[place], table.n - len(rows))
+    if table.n == 0:
         raise DatasetRefused(path.name, "no_rows", 0, 1)
     control.checkpoint("read_data", total, total)
-    return CsvRows(lines.digest, n, tuple(one.array() for one in made))
+    return CsvRows(table.digest, table.n, tuple(one.array() for one in made))
+
+
+def read_cells(wanted: CellsWanted, cells: Sequence[str], before: int) -> Array:
+    """Read some cells of one column, at least one; ``before`` rows came earlier."""
+    column = _column(wanted)
+    column.add(cells, before)
+    return column.array()
+
+
+class CsvTable:
+    """The rows of a table, some at a time; ``n`` counts those that were given out."""
+
+    def __init__(self, path: Path, header: CsvHeader) -> None:
+        """Open nothing yet."""
+        self._path = path
+        self._header = header
+        self._lines: TextLines | None = None
+        self.n = 0
+
+    @property
+    def digest(self) -> bytes:
+        """Return the SHA-256 of all bytes read so far."""
+        return b"" if self._lines is None else self._lines.digest
+
+    def chunks(self, control: Control) -> Iterator[list[list[str]]]:
+        """Yield rows of the header's width; raise ``DatasetRefused`` or ``BadEncoding``."""
+        file, total = self._path.name, _size(self._path)
+        with _opened(self._path) as stream:
+            lines = self._lines = TextLines(file, stream)
+            reader = csv.reader(lines, delimiter=self._header.delimiter, strict=True)
+            try:
+                first = next(reader, [])
+                if tuple(one.strip() for one in first) != self._header.columns:
+                    raise DatasetRefused(file, "changed", named(first), named(self._header.columns))
+                while rows := _chunk(reader):
+                    control.checkpoint("read_data", lines.size, total)
+                    rows = [row for row in rows if row]
+                    if not rows:
+                        continue
+                    _check_widths(file, rows, len(self._header.columns), self.n)
+                    self.n += len(rows)
+                    yield rows
+            except csv.Error as fault:
+                where = f"{reader.line_num}: {fault}"
+                raise DatasetRefused(file, "quoting", where, '"') from fault
+
+
+def _chunk(reader: Iterator[list[str]]) -> list[list[str]]:
+    """Take rows until there are enough, or their text is long."""
+    rows: list[list[str]] = []
+    size = 0
+    for row in reader:
+        rows.append(row)
+        size += sum(map(len, row))
+        if len(rows) == _CHUNK_ROWS or size > _CHUNK_CHARACTERS:
+            break
+    return rows
 
 
 # --- lines ----------------------------------------------------------------------------------
@@ -163,7 +208,7 @@ def _size(path: Path) -> int:
         raise FileUnreadable(path=path, detail=fault.strerror or str(fault)) from fault
 
 
-class _Lines:
+class TextLines:
     """The lines of a stream as text, each bounded; ``size`` and ``digest`` are of what was read."""
 
     def __init__(self, file: str, stream: BinaryIO) -> None:

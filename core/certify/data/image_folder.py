@@ -64,6 +64,29 @@ def list_images(folder: Path, control: Control) -> tuple[ImageFile, ...]:
     return tuple(sorted(found, key=lambda one: one.name))
 
 
+def list_pictures(path: Path, control: Control) -> tuple[ImageFile, ...]:
+    """List one picture, those of a folder, or those of its sub-folders, by their paths.
+
+    Labels play no part; everything else is as in ``list_images``.
+    """
+    if not path.is_dir():
+        size = path.stat().st_size
+        if size > DATASET_IMAGE_SIZE_BYTES_MAX:
+            raise DatasetRefused(path.name, "image_size", size, DATASET_IMAGE_SIZE_BYTES_MAX)
+        return (ImageFile(path.name, path, ""),)
+    entries = _entries(path)
+    folders = [one for one in entries if one.is_dir(follow_symlinks=False)]
+    found = [_image(path.name, "", one) for one in entries if one not in folders]
+    for folder in folders:
+        found += (_image(path.name, folder.name, one) for one in _entries(Path(folder.path)))
+        control.checkpoint("list_pictures", len(found), len(found))
+        if len(found) > DATASET_IMAGES_MAX:
+            raise DatasetRefused(path.name, "images", len(found), DATASET_IMAGES_MAX)
+    if not found:
+        raise DatasetRefused(path.name, "no_images", 0, 1)
+    return tuple(sorted(found, key=lambda one: one.name))
+
+
 def folder_digest(images: Sequence[ImageFile], control: Control) -> bytes:
     """Return the SHA-256 of the lines ``sha256 path label``, sorted, each with its end."""
     lines = []
@@ -84,7 +107,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _image(folder: str, label: str, entry: os.DirEntry[str]) -> ImageFile:
-    name = f"{label}/{entry.name}"
+    name = f"{label}/{entry.name}" if label else entry.name
     try:
         found = entry.stat(follow_symlinks=False)
     except OSError as fault:

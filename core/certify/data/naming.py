@@ -25,7 +25,7 @@ from hanse.core.certify.data.faults import (
 from hanse.core.certify.data.mapping import EVERY, DataMapping, mapping_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from hanse.core.certify.data.dataset import Wanted
     from hanse.core.model.artifact import TensorFacts
@@ -90,6 +90,51 @@ def map_table(
     return _complete(given, inputs, targets), tuple(notes)
 
 
+def map_inputs(
+    columns: Sequence[str], wanted: Wanted, mapping: DataMapping | None
+) -> tuple[DataMapping, tuple[DataNote, ...]]:
+    """Complete ``mapping`` for a table of rows to run: there need be no truth in it.
+
+    Columns that are the truth by name are left out where columns are taken in their order.
+    """
+    given = _given(columns, wanted, mapping)
+    _check_names(columns, wanted, given)
+    reserved = {*(given.targets or _named_truth(columns, wanted)), given.slice, given.group}
+    inputs: dict[str, tuple[str, ...] | str] = {}
+    open_ones: list[TensorFacts] = []
+    notes: list[DataNote] = []
+    for tensor in wanted.inputs:
+        chosen = _chosen(tensor, columns, wanted, given)
+        if chosen is None:
+            open_ones.append(tensor)
+        else:
+            inputs[tensor.name] = chosen
+    for tensor in open_ones:
+        used = {name for one in inputs.values() for name in one}
+        left = tuple(one for one in columns if one not in used and one not in reserved)
+        is_every = given.inputs.get(tensor.name) == EVERY
+        if not left or (not is_every and (len(open_ones) > 1 or width(tensor) != len(left))):
+            raise _unmapped(tensor, columns)
+        inputs[tensor.name] = left
+        if not is_every:
+            notes.append(DataNote("dataset.note.by_order", tensor.name, len(left)))
+    for tensor in wanted.inputs:
+        if width(tensor) not in (None, len(inputs[tensor.name])):
+            raise _unmapped(tensor, inputs[tensor.name])
+    return _complete(given, inputs, given.targets), tuple(notes)
+
+
+def map_input_arrays(
+    names: Sequence[str], wanted: Wanted, mapping: DataMapping | None
+) -> DataMapping:
+    """Complete ``mapping`` for arrays to run: there need be no truth among them."""
+    given = _given(names, wanted, mapping)
+    _check_names(names, wanted, given)
+    reserved = {*given.targets, given.slice, given.group}
+    inputs = {one.name: _array_of(one, names, wanted, given, reserved) for one in wanted.inputs}
+    return _complete(given, inputs, given.targets)
+
+
 def map_arrays(names: Sequence[str], wanted: Wanted, mapping: DataMapping | None) -> DataMapping:
     """Complete ``mapping`` for arrays by name; an input is one array, or one for each column."""
     given = _given(names, wanted, mapping)
@@ -98,19 +143,27 @@ def map_arrays(names: Sequence[str], wanted: Wanted, mapping: DataMapping | None
     if not targets:
         raise MappingNeeded(tensor=TARGET, expected=_TRUTHS[-2], found=named(names))
     reserved = {*targets, given.slice, given.group}
-    inputs: dict[str, tuple[str, ...] | str] = {}
-    for tensor in wanted.inputs:
-        chosen = given.inputs.get(tensor.name)
-        if chosen == EVERY:
-            raise MappingRefused(detail=f"{tensor.name} = {EVERY!r}")
-        if chosen is None:
-            usual = _INPUTS if len(wanted.inputs) == 1 else ()
-            fits = [one for one in (tensor.name, *usual) if one in names and one not in reserved]
-            if not fits:
-                raise _unmapped(tensor, names)
-            chosen = fits[0]
-        inputs[tensor.name] = chosen
+    inputs = {one.name: _array_of(one, names, wanted, given, reserved) for one in wanted.inputs}
     return _complete(given, inputs, targets)
+
+
+def _array_of(
+    tensor: TensorFacts,
+    names: Sequence[str],
+    wanted: Wanted,
+    given: DataMapping,
+    reserved: Collection[str],
+) -> tuple[str, ...] | str:
+    chosen = given.inputs.get(tensor.name)
+    if chosen == EVERY:
+        raise MappingRefused(detail=f"{tensor.name} = {EVERY!r}")
+    if chosen is not None:
+        return chosen
+    usual = _INPUTS if len(wanted.inputs) == 1 else ()
+    for one in (tensor.name, *usual):
+        if one in names and one not in reserved:
+            return str(one)
+    raise _unmapped(tensor, names)
 
 
 def map_folder(wanted: Wanted, mapping: DataMapping | None) -> DataMapping:

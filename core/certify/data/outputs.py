@@ -80,7 +80,7 @@ class Judged:
 
 def judge(dataset: DataSet, outputs: Mapping[str, Array], plan: QualityPlan) -> Judged:
     """Find what ``plan`` judges; raise ``OutputsUnusable`` or ``UnknownLabel``."""
-    found = {name: _flat(dataset.n, name, one) for name, one in outputs.items()}
+    found = {name: flat_rows(dataset.n, name, one) for name, one in outputs.items()}
     for number, step in enumerate(plan.post, start=1):
         if step.op in _BEFORE_MODEL or step.op == "nms":
             reason = "later" if step.op == "nms" else "not_after"
@@ -97,7 +97,7 @@ def judge(dataset: DataSet, outputs: Mapping[str, Array], plan: QualityPlan) -> 
     return replace(judged, groups=dataset.groups)
 
 
-def _flat(n: int, name: str, output: Array) -> Array:
+def flat_rows(n: int, name: str, output: Array) -> Array:
     """Return [n] or [n, k]: dimensions of one row, and of one, are taken out."""
     if output.ndim == 0 or len(output) != n:
         rows = len(output) if output.ndim else 1
@@ -133,8 +133,9 @@ def _preferred(found: Mapping[str, Array], words: Sequence[str]) -> str | None:
 
 
 def _classes(dataset: DataSet, found: Mapping[str, Array], plan: QualityPlan) -> Judged:
-    scores = _scores(found, plan)
-    label = _label(found)
+    scored, labelled = find_scores(found, plan), find_label(found)
+    scores = None if scored is None else scored[1]
+    label = None if labelled is None else labelled[1]
     if scores is None and label is None:
         raise OutputsUnusable("no_answer", _shapes(found))
     labels = _label_names(dataset, scores, label, plan)
@@ -165,8 +166,11 @@ def _number(step: RecipeStep) -> float:
     return step.numbers_micro[0] / MICRO if step.numbers_micro else 0.5
 
 
-def _scores(found: Mapping[str, Array], plan: QualityPlan) -> Array | None:
-    """Return [n, classes] in doubles, ``None`` when no output holds scores."""
+def find_scores(found: Mapping[str, Array], plan: QualityPlan) -> tuple[str, Array] | None:
+    """Return the output that scores, and [n, classes] in doubles; ``None`` when none does.
+
+    ``found`` are outputs as ``flat_rows`` makes them.  Raises ``OutputsUnusable``.
+    """
     wide = {name: one for name, one in found.items() if one.ndim == 2 and one.dtype.kind == "f"}
     step = next((one for one in plan.post if one.op in ("softmax", "argmax", "threshold")), None)
     if plan.labels:
@@ -186,18 +190,19 @@ def _scores(found: Mapping[str, Array], plan: QualityPlan) -> Array | None:
         if any(one.op == "softmax" for one in plan.post):
             grown = np.exp(scores - scores.max(axis=1, keepdims=True))
             scores = grown / grown.sum(axis=1, keepdims=True)
-        return scores
+        return name, scores
     narrow = {name: one for name, one in found.items() if one.ndim == 1 and one.dtype.kind == "f"}
     one_name = _preferred(narrow, _SCORE_WORDS)
     if one_name is None:
         return None
     second = _finite(one_name, narrow[one_name])
     if second.size and (second.min() < 0 or second.max() > 1):  # a logit: 0 is the border
-        return np.stack([-second, second], axis=1)
-    return np.stack([1 - second, second], axis=1)
+        return one_name, np.stack([-second, second], axis=1)
+    return one_name, np.stack([1 - second, second], axis=1)
 
 
-def _label(found: Mapping[str, Array]) -> Array | None:
+def find_label(found: Mapping[str, Array]) -> tuple[str, Array] | None:
+    """Return the output that is the label, and its values; ``None`` when none is."""
     single = {
         name: one for name, one in found.items() if one.ndim == 1 and one.dtype.kind in "biuU"
     }
@@ -205,7 +210,7 @@ def _label(found: Mapping[str, Array]) -> Array | None:
     if name is None:
         return None
     label = single[name]
-    return as_labels(label) if label.dtype.kind == "U" else label.astype(np.int64)
+    return name, as_labels(label) if label.dtype.kind == "U" else label.astype(np.int64)
 
 
 def _label_names(

@@ -21,14 +21,13 @@ from hanse.core.certify.data.image_folder import folder_digest, list_images
 from hanse.core.certify.data.labels import as_labels, encode
 from hanse.core.certify.data.mapping import recipe_digest
 from hanse.core.certify.data.naming import (
-    card_tensor,
     map_arrays,
     map_folder,
     map_table,
-    stated_columns,
 )
 from hanse.core.certify.data.npz_file import file_digest, load_arrays, read_arrays
 from hanse.core.certify.data.plan import kind_of
+from hanse.core.certify.data.ranges import outside_range
 from hanse.core.certify.data.recipe import applied, columns_of, imputed
 from hanse.core.errors import FileUnreadable
 from hanse.core.limits import DATASET_MEMORY_BYTES_MAX
@@ -79,18 +78,26 @@ def read_dataset(
     """
     if path.is_dir():
         return _read_folder(path, wanted, mapping, worker_images, control)
-    start = _first_bytes(path)
-    other = next((name for magic, name in _OTHERS if start.startswith(magic)), None)
-    is_zip = start.startswith(_ZIP)
-    if other is not None or (is_zip and path.suffix.lower() not in (".npz", ".zip", "")):
-        found = other or path.suffix.lower().lstrip(".").upper()
-        raise DatasetRefused(path.name, "format", found, "CSV, NPZ")
-    if is_zip:
+    start = first_bytes(path)
+    other = other_format(path, start)
+    if other is not None:
+        raise DatasetRefused(path.name, "format", other, "CSV, NPZ")
+    if start.startswith(_ZIP):
         return _read_npz(path, wanted, mapping, control)
     return _read_csv(path, wanted, mapping, control)
 
 
-def _first_bytes(path: Path) -> bytes:
+def other_format(path: Path, start: bytes) -> str | None:
+    """Name the kind of file that begins with ``start`` and is not read, ``None`` for ours."""
+    other = next((name for magic, name in _OTHERS if start.startswith(magic)), None)
+    if other is None and start.startswith(_ZIP):
+        suffix = path.suffix.lower()
+        return None if suffix in (".npz", ".zip", "") else suffix.lstrip(".").upper()
+    return other
+
+
+def first_bytes(path: Path) -> bytes:
+    """Return the first bytes of a file, by which its kind is told, or ``FileUnreadable``."""
     try:
         with path.open("rb") as stream:
             return stream.read(16)
@@ -108,7 +115,7 @@ def _read_csv(path: Path, wanted: Wanted, given: DataMapping | None, control: Co
     asked: list[CellsWanted] = []
     for tensor in wanted.inputs:
         columns = _names(mapping.inputs[tensor.name])
-        kind = _cells(tensor, steps)
+        kind = cell_kind(tensor, steps)
         asked += [
             CellsWanted(name, kind, done)
             for name, done in zip(columns, columns_of(steps, tensor.name, columns), strict=True)
@@ -134,7 +141,7 @@ def _read_csv(path: Path, wanted: Wanted, given: DataMapping | None, control: Co
     return _finished(_Raw(path.name, rows.sha256, inputs, truths, marks, notes), wanted, mapping)
 
 
-def _cells(tensor: TensorFacts, steps: Sequence[RecipeStep]) -> CellKind:
+def cell_kind(tensor: TensorFacts, steps: Sequence[RecipeStep]) -> CellKind:
     """Choose how a column of ``tensor`` is held: as precisely as the input takes it."""
     if tensor.dtype == "string":
         return "text"
@@ -152,33 +159,13 @@ def _out_of_range(
     wanted: Wanted, tensor: TensorFacts, names: Sequence[str], columns: Sequence[Array]
 ) -> tuple[DataNote, ...]:
     """Count, column by column, the values that the card says the model is not made for."""
-    stated = card_tensor(wanted.card, tensor.name)
-    if stated is None:
-        return ()
-    of_columns = stated_columns(wanted.card, tensor.name)
-    found = []
-    for place, (name, values) in enumerate(zip(names, columns, strict=True)):
-        port = of_columns[place] if len(of_columns) == len(names) else stated
-        if values.dtype.kind == "U":
-            outside = (
-                ~np.isin(values, port.categories) if port.categories else np.zeros(0, np.bool_)
-            )
-        else:
-            outside = _outside(values, port.low_micro, port.high_micro)
-        if count := int(np.count_nonzero(outside)):
-            found.append(DataNote("dataset.note.outside_range", name, count))
-    return tuple(found)
-
-
-def _outside(values: Array, low_micro: int | None, high_micro: int | None) -> Array:
-    """Mark the values out of range; the bounds are rounded as the values were."""
-    outside = np.zeros(values.shape, np.bool_)
-    kind = values.dtype.type if values.dtype.kind == "f" else np.float64
-    if low_micro is not None:
-        outside |= values < kind(low_micro / MICRO)
-    if high_micro is not None:
-        outside |= values > kind(high_micro / MICRO)
-    return outside
+    counted = (
+        (name, int(np.count_nonzero(outside)))
+        for name, outside in outside_range(wanted, tensor, names, columns)
+    )
+    return tuple(
+        DataNote("dataset.note.outside_range", name, count) for name, count in counted if count
+    )
 
 
 # --- NPZ ------------------------------------------------------------------------------------
@@ -250,22 +237,31 @@ def _read_folder(
     mapping = map_folder(wanted, given)
     images = list_images(path, control)
     (tensor,) = wanted.inputs
-    steps = _pre(wanted)
-    picture = _picture(tensor, steps)
     assert worker_images is not None, "pictures are decoded by a Worker"
     truth = np.array([one.label for one in images])
     known = mapping.labels or (() if wanted.card is None else wanted.card.recipe.labels)
     if known:  # before a picture is decoded
         encode(as_labels(truth), known)
-    decoded = _decoded(images, picture, worker_images, control)
-    is_laid_out = any(step.op == "layout" and step.tensor in ("", tensor.name) for step in steps)
-    was_resized = picture.size is not None
-    if picture.is_channels_first and not is_laid_out:
-        decoded = decoded.transpose(0, 3, 1, 2)
-    made = applied(steps, tensor, decoded, was_resized=was_resized)
+    made = picture_rows(images, tensor, _pre(wanted), worker_images, control)
     digest = folder_digest(images, control)
     raw = _Raw(path.name, digest, {tensor.name: made}, (truth,), {}, ())
     return _finished(raw, wanted, mapping)
+
+
+def picture_rows(
+    images: Sequence[ImageFile],
+    tensor: TensorFacts,
+    steps: Sequence[RecipeStep],
+    read: ReadImages,
+    control: Control,
+) -> Array:
+    """Decode pictures by ``read`` and make the rows of ``tensor`` of them."""
+    picture = _picture(tensor, steps)
+    decoded = _decoded(images, picture, read, control)
+    is_laid_out = any(step.op == "layout" and step.tensor in ("", tensor.name) for step in steps)
+    if picture.is_channels_first and not is_laid_out:
+        decoded = decoded.transpose(0, 3, 1, 2)
+    return applied(steps, tensor, decoded, was_resized=picture.size is not None)
 
 
 def _picture(tensor: TensorFacts, steps: Sequence[RecipeStep]) -> _Picture:
