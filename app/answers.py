@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
@@ -57,6 +58,8 @@ def plain(value: object, name: str = "") -> object:
     match value:
         case None | bool() | int() | str():
             return value
+        case float():  # what a model answers; JSON has no word for what is no number
+            return value if math.isfinite(value) else None
         case bytes():
             return identity_text(value) if name in _IDENTITIES else value.hex()
         case PurePath():

@@ -30,6 +30,8 @@ def text_width(text: str) -> int:
 
 def harmless(text: str) -> str:
     """Replace what could act on the terminal instead of being read."""
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
     return "".join(
         "?" if unicodedata.category(one) in _NOT_SHOWN and one not in _KEPT else one for one in text
     )

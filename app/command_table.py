@@ -90,6 +90,8 @@ SORTS: Final = (
     "level",
     "rating",
 )
+WAYS: Final = ("open", "sealed", "answers")
+PARTIES: Final = ("buyer", "seller")
 VOCABULARIES: Final = ("sectors", "tasks", "licences", "currencies", "formats")
 
 GLOBAL_OPTIONS: Final = (
@@ -167,6 +169,19 @@ _GATE = (
     Parameter("--untested", Kind.FLAG, "option.untested"),
     Parameter("--evaluation", Kind.FILE, "option.evaluation", "metavar.file"),
     *_COLUMNS,
+)
+_TRIAL = Parameter("trial", Kind.TEXT, "argument.trial", "metavar.trial_id", is_required=True)
+_TRIAL_FILE = Parameter(
+    "file", Kind.FILE, "argument.trial_file", "metavar.file", is_required=True, passed_as="path"
+)
+_TRIAL_OUT = Parameter("--out", Kind.FILE, "option.trial_out", "metavar.file")
+_MAPPED = (
+    Parameter("--map", Kind.FILE, "option.map", "metavar.file", passed_as="mapping_file"),
+    Parameter(
+        "--input", Kind.TEXT, "option.input", "metavar.input", is_many=True, passed_as="inputs"
+    ),
+    Parameter("--target", Kind.TEXT, "option.target", "metavar.column", is_many=True),
+    Parameter("--positive", Kind.TEXT, "option.positive", "metavar.label"),
 )
 _CONVERSION = (
     Parameter("--samples", Kind.FILE, "option.samples", "metavar.file"),
@@ -510,6 +525,102 @@ COMMANDS: Final = (
         (
             _RELEASE,
             Parameter("--wanted", Kind.NUMBER, "option.wanted", "metavar.number", default=1),
+        ),
+    ),
+    Command(
+        ("run",),
+        "run:run",
+        (
+            Parameter("model", Kind.TEXT, "argument.run_model", "metavar.artifact"),
+            Parameter("--trial", Kind.TEXT, "option.run_trial", "metavar.trial_id"),
+            Parameter("--input", Kind.FILE, "option.run_input", "metavar.path", passed_as="path"),
+            Parameter("--output", Kind.FILE, "option.run_output", "metavar.file"),
+            Parameter("--force", Kind.FLAG, "option.force"),
+            Parameter("--stdin", Kind.FLAG, "option.stdin"),
+            Parameter("--stateful", Kind.FLAG, "option.stateful"),
+            Parameter("--map", Kind.FILE, "option.map", "metavar.file", passed_as="mapping_file"),
+            Parameter("--input-columns", Kind.TEXT, "option.input", "metavar.input", is_many=True),
+            Parameter("--raw", Kind.FLAG, "option.raw"),
+            Parameter("--threads", Kind.NUMBER, "option.threads", "metavar.number", default=1),
+        ),
+    ),
+    Command(
+        ("trial", "start"),
+        "trial:start",
+        (
+            Parameter("release", Kind.TEXT, "argument.tried", "metavar.release", is_required=True),
+            Parameter("--way", Kind.CHOICE, "option.way", choices=WAYS, default="answers"),
+            Parameter("--data", Kind.FILE, "option.trial_data", "metavar.path"),
+            *_MAPPED,
+            Parameter("--claim", Kind.TEXT, "option.claim", "metavar.share"),
+            Parameter("--margin", Kind.TEXT, "option.margin", "metavar.share"),
+            _TRIAL_OUT,
+        ),
+    ),
+    Command(("trial", "answer"), "trial:answer", (_TRIAL_FILE, _TRIAL_OUT)),
+    Command(("trial", "take"), "trial:take", (_TRIAL_FILE, _TRIAL_OUT)),
+    Command(
+        ("trial", "ask"),
+        "trial:ask",
+        (
+            _TRIAL,
+            _TRIAL_OUT,
+            Parameter("--most", Kind.NUMBER, "option.most", "metavar.number", default=100),
+        ),
+    ),
+    Command(
+        ("trial", "run"),
+        "trial:run",
+        (
+            _TRIAL,
+            Parameter("--data", Kind.FILE, "option.trial_data", "metavar.path", is_required=True),
+            *_MAPPED,
+            Parameter("--metric", Kind.TEXT, "option.metric", "metavar.metric", is_many=True),
+        ),
+    ),
+    Command(("trial", "show"), "trial:show", (_TRIAL,)),
+    Command(
+        ("trial", "list"),
+        "trial:show_list",
+        (
+            Parameter("--role", Kind.CHOICE, "option.trial_role", choices=PARTIES),
+            Parameter("--limit", Kind.NUMBER, "option.limit", "metavar.number", default=50),
+        ),
+    ),
+    Command(("trial", "close"), "trial:close", (_TRIAL, _TRIAL_OUT)),
+    Command(
+        ("trial", "replay"),
+        "trial_replay:replay",
+        (
+            _TRIAL,
+            Parameter("--key", Kind.FILE, "option.key", "metavar.file", is_required=True),
+            Parameter("--delivered", Kind.FILE, "option.delivered", "metavar.path"),
+            Parameter("--proof", Kind.FILE, "option.proof_out", "metavar.file"),
+        ),
+    ),
+    Command(
+        ("trial", "bakeoff"),
+        "trial_bakeoff:bakeoff",
+        (
+            Parameter(
+                "candidate",
+                Kind.TEXT,
+                "argument.candidate",
+                "metavar.candidate",
+                is_many=True,
+                is_required=True,
+            ),
+            Parameter("--data", Kind.FILE, "option.bakeoff_data", "metavar.path", is_required=True),
+            *_MAPPED,
+            Parameter(
+                "--metric",
+                Kind.TEXT,
+                "option.bakeoff_metric",
+                "metavar.metric",
+                is_required=True,
+            ),
+            Parameter("--costs", Kind.FILE, "option.costs", "metavar.file"),
+            Parameter("--csv", Kind.FILE, "option.csv", "metavar.file"),
         ),
     ),
     Command(

@@ -13,10 +13,14 @@ from __future__ import annotations
 import getpass
 import sys
 from io import TextIOWrapper
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hanse.app.columns import harmless, padded, text_width
+from hanse.app.line_source import DescriptorLines
 from hanse.core.limits import PIPED_CHARACTERS_MAX
+
+if TYPE_CHECKING:
+    from hanse.core.engine.run_stream import LineSource
 
 
 class Console(Protocol):
@@ -49,6 +53,10 @@ class Console(Protocol):
 
     def piped(self) -> str:
         """Return what another program sent to standard input, empty at a terminal."""
+        ...
+
+    def lines(self) -> LineSource:
+        """Return the lines of standard input as they come."""
         ...
 
 
@@ -102,6 +110,10 @@ class SystemConsole:
         if sys.stdin is None or _is_terminal(sys.stdin):
             return ""
         return sys.stdin.read(PIPED_CHARACTERS_MAX)
+
+    def lines(self) -> LineSource:
+        """Read standard input line by line, past whatever Python holds of it."""
+        return DescriptorLines(0 if sys.stdin is None else sys.stdin.fileno())
 
 
 def _is_terminal(stream: object) -> bool:

@@ -170,8 +170,8 @@ def _check(path: Path, key: str, value: object) -> None:
     kind = KEYS.get(key)
     if kind is None:
         raise UnknownSetting(path=path, key=key, known=tuple(KEYS))
-    is_number = isinstance(value, int) and kind is int
-    if type(value) is not kind or (is_number and not 0 <= value <= CORES_MOST):
+    is_beyond = type(value) is int and not 0 <= value <= CORES_MOST
+    if type(value) is not kind or is_beyond:
         raise BadSetting(where=str(path), key=key, found=repr(value), expected=_EXPECTED[kind])
     if key == "lang" and language_of(str(value)) is None:
         raise _bad_language(str(path), str(value))

@@ -348,7 +348,6 @@ COST_LABELS_MAX: Final = 256
 # --- Running a model on one's own rows ---------------------------------------------------------
 RUN_LINE_SIZE_BYTES_MAX: Final = 4 * 1024**2  # of one row as JSON
 RUN_JSON_SIZE_BYTES_MAX: Final = 64 * 1024**2  # of a file that is one JSON value; lines have no end
-RUN_MAP_VALUES_MAX: Final = 10_000  # columns named on the command line
 
 # --- This person's own files and terminal -----------------------------------------------------
 SETTINGS_SIZE_BYTES_MAX: Final = 64 * 1024

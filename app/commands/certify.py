@@ -41,7 +41,7 @@ from hanse.core.model.control import Cancelled
 from hanse.core.sentences import catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hanse.app.desk import Desk
     from hanse.core.engine.certificates import RevokeReason
@@ -271,7 +271,7 @@ def result_answer(
     *,
     is_signing: bool,
     out: Path | None = None,
-    extra: dict[str, object] | None = None,
+    extra: Mapping[str, object] | None = None,
 ) -> Answer:
     """Show what a job came to, sign it after a yes, and answer whether all is well."""
     job, tested = view.row.job, view.tested

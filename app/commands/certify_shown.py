@@ -15,8 +15,10 @@ from hanse.app.columns import table
 from hanse.app.commands.listing_bodies import rows_of
 from hanse.app.commands.listing_words import LEVELS, NOTHING, level
 from hanse.app.commands.showing import short_id, short_identity
+from hanse.core.attest.levels import QUALITY_ROWS_LEAST
+from hanse.core.certify.data import DataTooSmall, needed_n
 from hanse.core.market.scaled import micro_text
-from hanse.core.model.card import CHECKLIST
+from hanse.core.model.card import CHECKLIST, MICRO
 from hanse.core.model.ids import identity_text
 from hanse.core.sentences import catalogue, show_time
 
@@ -44,6 +46,8 @@ _ALL_METRICS: Final = "quality.metric"
 _KIB_BYTES: Final = 1024
 _NANO: Final = 1_000_000_000
 _UNITS: Final = ((1, "ns"), (1_000, "µs"), (1_000_000, "ms"), (_NANO, "s"))
+_SHARE: Final = "accuracy"  # the claim that a number of rows can be worked out for
+_MARGIN_MICRO: Final = 100_000  # ten points less is what a buyer would want to notice
 _INDENT: Final = "  "
 
 
@@ -185,12 +189,19 @@ def _quality_table(desk: Desk, rows: Sequence[QualityRow]) -> tuple[str, ...]:
             _interval(row.low_micro, row.high_micro),
             str(row.n),
             row.dataset,
-            "" if row.is_public else desk.say("certify.private"),
+            "; ".join(_quality_remarks(desk, row)),
         )
         for row in rows
     ]
     names = ("metric", "slice", "measured", "interval", "examples", "dataset", "remark")
     return headed_by(desk, names, cells)
+
+
+def _quality_remarks(desk: Desk, row: QualityRow) -> list[str]:
+    remarks = [] if row.is_public else [desk.say("certify.private")]
+    if row.n < QUALITY_ROWS_LEAST and not row.slice:
+        remarks.append(desk.say("certify.few_rows", least=QUALITY_ROWS_LEAST))
+    return remarks
 
 
 # --- claims ---------------------------------------------------------------------------------
@@ -214,7 +225,21 @@ def claim_lines(desk: Desk, claims: Sequence[ComparedClaim]) -> list[str]:
     ]
     names = ("metric", "slice", "claimed", "measured_here", "interval", "examples", "verdict")
     shown = _under(desk, "certify.title.claims", headed_by(desk, names, rows))
-    return [*contradiction_lines(desk, claims), *shown]
+    too_few = [f"{_INDENT}{one}" for one in _too_few_lines(desk, claims)]
+    return [*contradiction_lines(desk, claims), *shown, *too_few]
+
+
+def _too_few_lines(desk: Desk, claims: Sequence[ComparedClaim]) -> list[str]:
+    """Say where "as claimed" means little, and how many rows would be needed."""
+    lines = []
+    for one in claims:
+        claim = one.claimed_micro
+        if one.relation != "within" or one.metric != _SHARE or not _MARGIN_MICRO < claim < MICRO:
+            continue
+        if one.n < (needed := needed_n(claim, _MARGIN_MICRO)):
+            values = {"claim": micro_text(claim), "margin": micro_text(_MARGIN_MICRO)}
+            lines.append(desk.say(DataTooSmall.code, n=one.n, needed=needed, **values))
+    return lines
 
 
 def contradiction_lines(desk: Desk, claims: Sequence[ComparedClaim]) -> list[str]:
@@ -267,7 +292,10 @@ def reproduction_line(desk: Desk, found: Reproduction) -> str:
 
 def certificate_table(desk: Desk, view: CertificatesView) -> tuple[str, ...]:
     """Set Certificates in a table, those taken back struck through, with their reason."""
-    newer: set[bytes] = set()
+    counting: dict[bytes, CertificateRow] = {}
+    for row in sorted(view.rows, key=lambda it: (it.time_ms, it.author, it.seq)):
+        if row.revocation is None and row.is_known:
+            counting[row.identity] = row
     rows = []
     for row in view.rows:
         outcome = desk.say(f"certify.outcome.{row.outcome}")
@@ -283,11 +311,9 @@ def certificate_table(desk: Desk, view: CertificatesView) -> tuple[str, ...]:
                 row.suite,
                 row.machine_class,
                 show_time(row.finished_ms),
-                "; ".join(_remarks(desk, row, is_older=row.identity in newer)),
+                "; ".join(_remarks(desk, row, is_older=counting.get(row.identity, row) != row)),
             )
         )
-        if not is_void and row.is_known:
-            newer.add(row.identity)
     names = (
         *("certificate", "signer", "role", "level", "outcome", "suite", "machine", "finished"),
         "remark",

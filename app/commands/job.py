@@ -178,7 +178,8 @@ def _how_far(desk: Desk, view: JobView) -> str:
     row = view.row
     if view.tested is not None:
         outcome = desk.say(f"certify.outcome.{view.tested.measured.outcome}")
-        return f"{outcome}, {level(desk, view.tested.measured.level)}"
+        reached = level(desk, view.tested.measured.level)
+        return desk.say("value", value=(outcome, reached))
     if row.state in _UNDER_WAY and row.total:
         return f"{row.done}/{row.total} {check_name(desk, row.stage)}".rstrip()
     return NOTHING

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -177,6 +178,9 @@ def _shown(desk: Desk, name: str, value: object, body: Mapping[str, object]) -> 
             return value
         case bytes() if name == "identity":
             return identity_text(value)
+        case bytes() if name == "envelope":  # what it says is shown where it is read
+            digest = sha256(value).hexdigest()
+            return desk.say("preview.envelope", size_bytes=len(value), digest=digest)
         case tuple():
             return _several(desk, name, value)
         case dict() if name == "params" and set(value) == {"terms"}:

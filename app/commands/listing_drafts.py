@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from hanse.app.columns import table
+from hanse.app.commands.certify_shown import measured_lines, statement_rows
 from hanse.app.commands.listing_bodies import preview_lines, rows_of
 from hanse.app.commands.listing_cards import stated_lines
 from hanse.app.commands.listing_words import (
@@ -18,6 +19,8 @@ from hanse.app.commands.listing_words import (
     told,
     trial,
 )
+from hanse.core.attest.envelope import read_envelope
+from hanse.core.attest.statement import read_statement
 from hanse.core.engine.redraft import gives_in_the_clear
 from hanse.core.errors import UserError
 from hanse.core.market.completeness import ai_act_gaps
@@ -46,6 +49,7 @@ def to_sign_lines(desk: Desk, view: DraftView, preview: Preview) -> tuple[str, .
         desk.say("preview.begin"),
         "",
         *preview_lines(desk, preview),
+        *_certificate_lines(desk, preview),
         desk.say("preview.card"),
         *stated_lines(desk, card_of(view.draft)),
         "",
@@ -56,6 +60,17 @@ def to_sign_lines(desk: Desk, view: DraftView, preview: Preview) -> tuple[str, .
         desk.say("publish.in_the_clear" if clear else "publish.sealed"),
         desk.say("publish.for_good"),
     )
+
+
+def _certificate_lines(desk: Desk, preview: Preview) -> list[str]:
+    """Show what the Certificate among the Entries states, read from its envelope."""
+    lines = []
+    for entry in preview.entries:
+        if entry.kind == "cert/1" and isinstance(envelope := entry.body["envelope"], bytes):
+            said = read_statement(read_envelope(envelope).payload)
+            stated = (*statement_rows(desk, said), "", *measured_lines(desk, said.measured))
+            lines += [desk.say("preview.certificate"), *(f"  {it}".rstrip() for it in stated), ""]
+    return lines
 
 
 def draft_lines(desk: Desk, view: DraftView) -> tuple[str, ...]:

@@ -426,10 +426,18 @@ class PieceStore:
             path.unlink(missing_ok=True)
         self.layers.remove(root, size)
 
-    def sweep(self, keep: Callable[[bytes, int], bool], now_ms: int, min_age_ms: int) -> Swept:
+    def sweep(
+        self,
+        keep: Callable[[bytes, int], bool],
+        now_ms: int,
+        min_age_ms: int,
+        *,
+        keep_layers: Callable[[bytes, int], bool] = lambda _root, _size: False,
+    ) -> Swept:
         """Remove objects and layers that ``keep`` does not want and that are old enough.
 
-        Parts that nobody went on with go too, after a day.
+        Of a file that is only held sealed ``keep_layers`` may want the layers: what is opened is
+        checked against them.  Parts that nobody went on with go too, after a day.
         """
         objects = parts = freed = 0
         for found in list(self.objects()):
@@ -440,7 +448,7 @@ class PieceStore:
                 freed += found.disk_bytes
         for root, size, path in list(self.layers.names()):
             if _is_older(path, now_ms, min_age_ms) and not (
-                self.has(root, size) or keep(root, size)
+                self.has(root, size) or keep(root, size) or keep_layers(root, size)
             ):
                 freed += _disk_bytes(path)
                 self.layers.remove(root, size)

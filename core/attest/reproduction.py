@@ -7,6 +7,7 @@
 * The seller is not an other.
 * Level 4 needs ``k`` others that agree, one unit of trust among them, and those that differ to
   weigh under a quarter of that.  Without anybody one trusts each counts as one, and it is said.
+* A Certificate that failed gives no Level: without one that passed the model is only declared.
 * Level 4 is computed by whoever looks, from what he holds and whom he trusts; it is not signed.
 
 The caller leaves out what was revoked, what is under an unknown suite, and other Artifacts.
@@ -71,9 +72,10 @@ def reproduction(
         and weighs["agree"] >= _ONE_MILLI
         and weighs["differ"] * _DIFFER_SHARE < weighs["agree"]
     )
-    best = max((min(one.statement.level, _SIGNED_MOST) for one in counted), default=0)
+    passing = [one.statement for one in counted if one.statement.measured.outcome != "FAILED"]
+    best = max((min(one.level, _SIGNED_MOST) for one in passing), default=0)
     return Reproduction(
-        level=_SIGNED_MOST + 1 if is_reproduced else best,
+        level=_SIGNED_MOST + 1 if is_reproduced and best else best,
         agree=heads["agree"],
         differ=heads["differ"],
         not_comparable=heads["not_comparable"],

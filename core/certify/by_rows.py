@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from hanse.core.certify.adapters.session import Refusal, named, refusals
+from hanse.core.certify.adapters.session import Refusal, aligned, named, refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,6 +39,7 @@ def evaluate(
 
     Return the nanoseconds of all runs together; raise ``Refusal`` or ``Stopped``.
     """
+    inputs = {key: aligned(array) for key, array in inputs.items()}  # once, not batch by batch
     count = max(len(array) for array in inputs.values() if array.ndim)
     waiting: list[dict[str, Array]] = []
     held, total_ns, last = 0, 0, time.perf_counter_ns()
@@ -47,11 +48,13 @@ def evaluate(
         part = {
             key: _cut(array, start, rows, batch if fixed else rows) for key, array in inputs.items()
         }
-        with refusals(stop, session.words):
+        try:
             run = session.bind(part, stop)
             began = time.perf_counter_ns()
             raw = run()
             now = time.perf_counter_ns()
+        except Exception as error:
+            raise refusal_of(error, stop, session.words) from error
         stop.check()
         total_ns += now - began
         outputs = _of_rows(named(raw, session.outputs), batch if fixed else rows, rows)
@@ -80,7 +83,7 @@ def _of_rows(outputs: dict[str, Array], given: int, rows: int) -> dict[str, Arra
                 f"output {key} has shape {list(array.shape)} for {given} rows:"
                 " its first dimension is not the rows, so it cannot be joined"
             )
-    return {key: array[:rows] for key, array in outputs.items()}
+    return outputs if given == rows else {key: array[:rows] for key, array in outputs.items()}
 
 
 def _hand_on(

@@ -31,7 +31,7 @@ from hanse.core.certify.trial_outputs import (
     shown_fits,
     write_kept,
 )
-from hanse.core.errors import RejectedEntry
+from hanse.core.errors import Refused, RejectedEntry
 from hanse.core.limits import (
     FACT_NAME_CHARACTERS_MAX,
     PROOF_ANSWERS_MAX,
@@ -65,6 +65,14 @@ FIRST: Final = 64  # answers replayed before a Release is handed over, the rest 
 _TAG: Final = bytes(16)  # stands in ``sealed`` until it is sealed
 
 
+class SeveralRows(Refused):
+    """An input of a Trial holds more than one row: each would be an answer that nobody counts."""
+
+    code = "trial.several_rows"
+    text = "input {name} holds {found} rows, one is answered at a time"
+    fields = ("name", "found")
+
+
 def runtime_text(loaded: Loaded) -> str:
     """Say what runs a model, as answers and Proofs do: ``onnxruntime 1.32.0 cpu``."""
     text = f"{loaded.runtime} {loaded.version} {loaded.provider}"
@@ -92,12 +100,15 @@ def answer_query(
 ) -> Answer:
     """Run one query and make the answer to it, ready to be signed; the seller's side.
 
-    Raise ``BadShape`` for an input that is none, ``WorkerFailed`` where the model does not take
-    it, ``AnswerTooLarge`` for outputs that fit no answer.
+    Raise ``BadShape`` for an input that is none, ``SeveralRows`` for more than one,
+    ``WorkerFailed`` where the model does not take it, ``AnswerTooLarge`` for outputs that fit no
+    answer.
     """
     terms = granted.grant.answers
     assert terms is not None
-    ran = session.worker.run(read_arrays(asked.query.x), control)
+    inputs = read_arrays(asked.query.x)
+    check_one_row(inputs, session.loaded)
+    ran = session.worker.run(inputs, control)
     kept = kept_of(ran.outputs, asked.digest)
     answer = Answer(
         trial=granted.trial,
@@ -111,6 +122,15 @@ def answer_query(
         time_ms=now_ms,
     )
     return seal_output(answer, write_kept(kept), seal_key)
+
+
+def check_one_row(inputs: Mapping[str, Array], loaded: Loaded) -> None:
+    """Raise ``SeveralRows`` where an input whose first axis is free has another length than 1."""
+    for tensor in loaded.inputs:
+        array, shape = inputs.get(tensor.name), tensor.shape
+        is_fixed = shape is not None and (not shape or isinstance(shape[0], int))
+        if array is not None and array.ndim and not is_fixed and array.shape[0] != 1:
+            raise SeveralRows(name=tensor.name, found=array.shape[0])
 
 
 def replay(

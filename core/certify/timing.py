@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from hanse.core.certify.adapters.session import refusals
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ class Times:
 def time_runs(session: Session, inputs: Mapping[str, Array], block: Block, stop: Stop) -> Times:
     """Run ``session`` on ``inputs`` as ``block`` says, or raise ``Stopped`` or ``Refusal``."""
     with refusals(stop, session.words):
-        run = session.bind(inputs, stop)
+        # Copied to where numpy would have put them: what came in a frame lies by chance.
+        run = session.bind({key: np.array(array) for key, array in inputs.items()}, stop)
         with _without_collecting():
             warm, is_stable = _warm_up(run, block, stop)
             began = time.process_time_ns()

@@ -16,6 +16,7 @@ from hanse.core.attest.cert_file import is_cert_file
 from hanse.core.attest.vectors import check_certificate_vectors, is_certificate_vectors
 from hanse.core.engine.certificate_files import verify_certificate
 from hanse.core.engine.sources import open_file
+from hanse.core.engine.trial_proof import is_proof_file, verify_warranty
 from hanse.core.engine.views import Fault, VerifyReport
 from hanse.core.errors import (
     FileTooLarge,
@@ -39,7 +40,11 @@ from hanse.core.ledger.feed_file import FeedFileDamaged, FeedFileReader, FileEnt
 from hanse.core.ledger.forks import check_fork
 from hanse.core.ledger.replay import MemoryLedger
 from hanse.core.ledger.vectors import check_vectors, is_vector_file
-from hanse.core.limits import EVIDENCE_FILE_SIZE_BYTES_MAX, FEED_FILE_ENTRIES_MAX
+from hanse.core.limits import (
+    EVIDENCE_FILE_SIZE_BYTES_MAX,
+    FEED_FILE_ENTRIES_MAX,
+    WARRANTY_FILE_SIZE_BYTES_MAX,
+)
 from hanse.core.model.ids import AuthorKey
 
 if TYPE_CHECKING:
@@ -88,7 +93,8 @@ def verify_file(
 ) -> VerifyReport:
     """Verify any file Hanse exports; a report with faults means the answer is no.
 
-    A Certificate that does not hold raises ``BadStatement``; ``against`` names model files that
+    A Certificate that does not hold raises ``BadStatement``, the Proof of a failed Replay
+    ``BadProofFile`` or ``BadWarranty``; ``against`` names model files that
     it should be for, which ``control`` watches being hashed.
     """
     with open_file(path) as stream:
@@ -99,6 +105,9 @@ def verify_file(
             return verify_certificate(path.name, raw, now_ms, against, control)
         if against is not None:
             raise NotACertificate(path=path, against=against)
+        if is_proof_file(start):
+            raw = stream.read(WARRANTY_FILE_SIZE_BYTES_MAX + 1)
+            return verify_warranty(path.name, raw, now_ms)
         if is_feed_file(start):
             return _verify_feeds(stream, path.name, now_ms, progress)
         if is_backup(start):

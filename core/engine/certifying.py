@@ -478,7 +478,13 @@ class Certifying:
         release = None if request.release is None else EntryId(request.release)
         with self._context.store.reads() as reads:
             what = Named(request.artifact, release)
-            target = target_of(reads, self._content, self._context.identity, what)
+            target = target_of(
+                reads,
+                self._content,
+                self._context.identity,
+                what,
+                is_sealed=request.trial is not None,
+            )
         if target.card is None:
             return ()
         return compare_claims(target.card.claims, view.tested.measured.quality)

@@ -3,12 +3,13 @@
 * Opening takes the folder's lock first, so a second process is refused before it
   can read anything half-written; closing gives it back last.
 * A folder without a Keystore is no Account; nothing is created silently.
-* Whether the folder was copied or rolled back is judged at every open.
+* Whether the folder was copied or rolled back is judged at every open, and the keys of sealed
+  trials that are over are erased.
 """
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
 from hanse.core.certify.client import WorkerClient
@@ -24,9 +25,10 @@ from hanse.core.engine.human_reviews import HumanReviews
 from hanse.core.engine.ledger import HeldLedger
 from hanse.core.engine.offering import Offering
 from hanse.core.engine.publishing import Publishing
+from hanse.core.engine.running import Running
 from hanse.core.engine.storing import Storing
 from hanse.core.engine.trials import Trials
-from hanse.core.errors import NoAccount
+from hanse.core.errors import EnvironmentFault, NoAccount
 from hanse.core.keystore.guards import (
     MARK_SALT_SIZE_BYTES,
     CopyState,
@@ -62,6 +64,7 @@ class Engine:
         self.backups = Backups(context)
         self.content = Content(context)
         self.trials = Trials(context, self.content, runner)
+        self.running = Running(context, self.content, runner, self.trials.sealed)
         sealed = self.trials.sealed.memory_source
         self.certifying = Certifying(context, self.content, runner, sealed, app)
         self.certificates = Certificates(context, self.content)
@@ -103,7 +106,12 @@ class Engine:
             if state is CopyState.MOVED and not read_only:
                 write_mark(home.folder, chance.bytes(MARK_SALT_SIZE_BYTES))
             context = Context(home, store, clock, chance, public, state)
-            return cls(context, stack.pop_all(), runner or WorkerClient(), app)
+            engine = cls(context, stack.pop_all(), runner or WorkerClient(), app)
+        if not read_only:
+            # Whoever cannot write now erases the keys of a trial that is over before he runs it.
+            with suppress(EnvironmentFault):
+                engine.trials.sealed.expire()
+        return engine
 
     def close(self) -> None:
         """Drop the keys, close the store, give the lock back; harmless when repeated."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DIGITS_MIN: Final = 8
 _DIGITS: Final = frozenset("0123456789abcdef")
 _LOOKED_AT: Final = 3  # enough to see that there are several
-Thing = Literal["listing", "release", "draft", "artifact", "certificate"]
+Thing = Literal["listing", "release", "draft", "artifact", "certificate", "trial"]
 
 
 class TooFewDigits(WrongUse):

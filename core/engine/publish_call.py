@@ -284,8 +284,9 @@ def _offer(
         _check_values(call, usual, engine.context.clock.now_ms(), language)
         publishing.check_may_sell()
         draft_id = _begun(publishing, call, control)
-        view = publishing.edit(draft_id, lambda draft: filled(draft, call))
+        publishing.edit(draft_id, lambda draft: filled(draft, call))
         preview = publishing.preview(draft_id, control)
+        view = publishing.view(draft_id)  # the model was tested meanwhile
         if agree is None or agree(view, preview):
             return publishing.publish(draft_id, preview)
     except DraftHasProblems as error:

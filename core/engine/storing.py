@@ -119,10 +119,16 @@ class Storing:
         """Remove what nothing wants: after a dropped Draft, an eviction, an abandoned import."""
         with self._context.store.reads() as reads:
             wanted = set(reads.objects.wanted())
+            sealed = {row.artifact for row in reads.objects.all_manifests() if row.sealed}
         now_ms = self._context.clock.now_ms()
         self._content.sweep_work(now_ms)
+        manifests = filter(None, map(self._manifest, sealed))
+        beside = {(file.root, file.size) for one in manifests for file in one.files}
         return self._content.pieces.sweep(
-            lambda root, size: (root, size) in wanted, now_ms, UNWANTED_OBJECT_MS_MIN
+            lambda root, size: (root, size) in wanted,
+            now_ms,
+            UNWANTED_OBJECT_MS_MIN,
+            keep_layers=lambda root, size: (root, size) in beside,
         )
 
     def heal(self, control: Control) -> tuple[HealedArtifact, ...]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from hanse.core.certify.replay import Session, answer_query
+from hanse.core.certify.replay import SeveralRows, Session, answer_query
 from hanse.core.certify.trial_outputs import AnswerTooLarge
 from hanse.core.engine.certify_target import Named, staged_model, target_of
 from hanse.core.engine.trial_granting import is_stranger
@@ -117,6 +117,8 @@ class Desk:
             )
         except RejectedEntry as error:
             raise TrialRefused("not_an_input") from error
+        except SeveralRows as error:
+            raise TrialRefused("several_rows") from error
         except AnswerTooLarge as error:
             raise TrialRefused("answer_too_large") from error
         except WorkerFailed as error:

@@ -22,11 +22,12 @@ import msgspec
 from hanse.core.artifacts.memory_opening import check_piece_keys
 from hanse.core.certify.data import kind_of
 from hanse.core.crypto.blobs import open_blob
-from hanse.core.engine.certify_target import Named, target_of
 from hanse.core.engine.trial_data import read_own_data, wanted_of
 from hanse.core.engine.trial_file import Message, TrialFile, read_trial_file, write_trial_file
+from hanse.core.engine.trial_holding import hold_no_longer, hold_sealed
 from hanse.core.engine.trial_inputs import InputFiles, draw_inputs
 from hanse.core.engine.trial_keys import erase_keys, keep_keys
+from hanse.core.engine.trial_open import OpenEditions
 from hanse.core.engine.trial_post import (
     StepRefused,
     append_step,
@@ -46,11 +47,21 @@ from hanse.core.engine.trial_records import (
 )
 from hanse.core.engine.trial_showing import verdict_of, view_of
 from hanse.core.engine.trial_subject import OwnRelease, sealed_files, subject_of
-from hanse.core.engine.trial_views import HONEST_OPEN, TrialView
 from hanse.core.errors import Refused, RejectedEntry, WrongUse
 from hanse.core.ledger.kinds import Trial1
-from hanse.core.limits import TRIAL_FILE_MESSAGES_MAX, TRIAL_FILE_SIZE_BYTES_MAX
-from hanse.core.market.trial_plan import ALPHA_MICRO, BETA_MICRO, check_plan, plan_of
+from hanse.core.limits import (
+    TRIAL_COMMITTED_MAX,
+    TRIAL_FILE_MESSAGES_MAX,
+    TRIAL_FILE_SIZE_BYTES_MAX,
+)
+from hanse.core.market.trial_plan import (
+    ALPHA_MICRO,
+    BETA_MICRO,
+    TooManyAnswersNeeded,
+    check_plan,
+    plan_of,
+)
+from hanse.core.model.ids import EntryId
 from hanse.core.model.trial import (
     Exchange,
     Query,
@@ -72,6 +83,7 @@ from hanse.core.trade.trial_rules import (
 )
 
 if TYPE_CHECKING:
+    from hanse.core.artifacts.manifest import Manifest, SealedManifest
     from hanse.core.certify.data import Wanted
     from hanse.core.engine.content import Content
     from hanse.core.engine.context import Context
@@ -79,12 +91,12 @@ if TYPE_CHECKING:
     from hanse.core.engine.trial_inputs import KeptInputs
     from hanse.core.engine.trial_post import Step
     from hanse.core.engine.trial_subject import Subject
-    from hanse.core.engine.trial_views import VerdictView
+    from hanse.core.engine.trial_views import TrialView, VerdictView
     from hanse.core.model.card import ModelCard
     from hanse.core.model.control import Control
     from hanse.core.model.running import ModelRunner
     from hanse.core.model.trial import Granted, SignedQuery, Way
-    from hanse.core.store.unit_of_work import UnitOfWork
+    from hanse.core.store.unit_of_work import Repositories, UnitOfWork
 
 ASKED_MS: Final = 14 * DAY_MS  # how long a REQUEST may be granted
 _ACCURACY: Final = "accuracy"
@@ -114,6 +126,25 @@ class OtherDevice(Refused):
     code = "trial.other_device"
     text = "trial {trial} was begun by device {device}"
     fields = ("trial", "device")
+
+
+class BegunElsewhere(Refused):
+    """This Identity asked, but not from this folder: the inputs and counters are not in it.
+
+    So it is on another Device, and after a restore, which is always a new one.
+    """
+
+    code = "trial.begun_elsewhere"
+    text = "trial {trial} was begun by device {device}, and nothing of it is in this folder"
+    fields = ("trial", "device")
+
+
+class TooFewRows(WrongUse):
+    """The buyer's data have fewer different rows than the test of his claim needs answers."""
+
+    code = "trial.too_few_rows"
+    text = "claim {claim} with margin {margin} needs {needed} answers, the data have {found} rows"
+    fields = ("claim", "margin", "needed", "found")
 
 
 class NothingToAsk(Refused):
@@ -147,6 +178,7 @@ class Buying:
         self._content = content
         self._runner = runner
         self.inputs = InputFiles(context.home.folder)
+        self.editions = OpenEditions(context, content, runner)
 
     # --- asking ------------------------------------------------------------------------------
 
@@ -162,42 +194,19 @@ class Buying:
         if subject.seller == self._context.identity:
             raise OwnRelease(release=release)
         if way == "open":
-            return self._open(subject)
+            return self.editions.find(subject)
         if way == "sealed":
             if subject.card.trial.sealed_local is None:
                 raise TrialRefused("not_offered")
             self._context.may_sign()
-            sealed_files(subject, self._content, control)
-            return self._request(subject, way, None, BuyerNotes())
+            held = sealed_files(subject, self._content, control)
+            return self._request(subject, way, None, BuyerNotes(), held)
         if subject.card.trial.signed_answers is None:
             raise TrialRefused("not_offered")
         if question is None:
             raise QuestionNeeded(release=release)
         self._context.may_sign()
         return self._ask_answers(subject, question, control)
-
-    def _open(self, subject: Subject) -> TrialView:
-        edition = subject.card.trial.open
-        if edition is None or edition.artifact is None:
-            raise TrialRefused("not_offered")
-        context = self._context
-        with context.store.reads() as reads:
-            target_of(reads, self._content, context.identity, Named(edition.artifact, None))
-        return TrialView(
-            trial=None,
-            role=BUYER,
-            way="open",
-            state=TrialState.GRANTED,
-            release=subject.release,
-            listing=subject.row.listing,
-            artifact=edition.artifact,
-            counterparty=subject.seller,
-            honest=HONEST_OPEN,
-            over="",
-            created_ms=context.clock.now_ms(),
-            relation=edition.relation,
-            note=edition.note,
-        )
 
     def _ask_answers(self, subject: Subject, question: Question, control: Control) -> TrialView:
         wanted = wanted_of(subject.card, subject.task, subject.artifact)
@@ -232,10 +241,21 @@ class Buying:
         """Say before anything is signed that so many answers cannot be had."""
         offer = subject.card.trial.signed_answers
         assert offer is not None
-        plan_of(commit, offer.per_buyer)
+        try:
+            plan_of(commit, offer.per_buyer)
+        except TooManyAnswersNeeded as error:
+            # With rows enough, would the answers do?  Else it raises what says that they do not.
+            plan_of(msgspec.structs.replace(commit, n=TRIAL_COMMITTED_MAX), offer.per_buyer)
+            values = {name: error.values[name] for name in ("claim", "margin", "needed")}
+            raise TooFewRows(**values, found=commit.n) from error
 
     def _request(
-        self, subject: Subject, way: Way, commit: TrialCommit | None, notes: BuyerNotes
+        self,
+        subject: Subject,
+        way: Way,
+        commit: TrialCommit | None,
+        notes: BuyerNotes,
+        held: tuple[Manifest, SealedManifest] | None = None,
     ) -> TrialView:
         context = self._context
         assert way != "open"
@@ -263,6 +283,8 @@ class Buying:
                 data=encode_notes(notes),
             )
             uow.trials.add(row)
+            if held is not None:
+                hold_sealed(uow, subject, *held, now_ms)
             uow.commit()
         return self.show(row.trial)
 
@@ -285,7 +307,7 @@ class Buying:
         """Return the file for the seller: the REQUEST, and the CLOSE once there is one."""
         with self._context.store.reads() as reads:
             self._context.note_leaving(reads)
-            row = trial_row(reads, trial, BUYER)
+            row = self._row(reads, trial)
             steps = [row.trial] if row.close is None else [row.trial, step_id(row, row.close)]
             entries = enclosed(self._context, reads, steps)
         return write_trial_file(TrialFile(self._context.identity, trial, entries))
@@ -296,7 +318,7 @@ class Buying:
         The same queries again, until their answers were taken.
         """
         with self._context.store.reads() as reads:
-            row = trial_row(reads, trial, BUYER)
+            row = self._row(reads, trial)
             view = view_of(self._context, reads, row)
             found = trial_of(reads, row, self._context.identity)
         if found.granted is None or row.way != "answers":
@@ -326,7 +348,7 @@ class Buying:
         """End a granted Trial; the keys of a sealed one go at once."""
         context = self._context
         with context.store.unit_of_work() as uow:
-            row = trial_row(uow, trial, BUYER)
+            row = self._row(uow, trial)
             if row.close is None:
                 found = trial_of(uow, row, context.identity)
                 if found.granted is None:
@@ -342,7 +364,7 @@ class Buying:
                 kept = keep_step(read_step(context, uow, entry.entry_id))
                 uow.trials.closed(row.trial, BUYER, kept, now_ms)
                 if row.way == "sealed":
-                    erase_keys(uow, row.trial, now_ms)
+                    erase_keys(uow, row, now_ms)
                 uow.commit()
         return self.show(trial)
 
@@ -357,7 +379,7 @@ class Buying:
         file = read_trial_file(raw)
         context.unlocked()
         with context.store.unit_of_work() as uow:
-            row = trial_row(uow, file.trial, BUYER)
+            row = self._row(uow, file.trial)
             if file.sender != row.counterparty:
                 raise StepRefused("sender", "other_sender")
             steps = take_entries(context, uow, file)
@@ -379,7 +401,9 @@ class Buying:
         elif step.body.refuse is not None and row.refusal is None:
             if row.grant is not None:
                 raise StepRefused(f"seq {step.entry.seq}", "after_grant")
-            uow.trials.refused(row.trial, BUYER, keep_step(step), self._context.clock.now_ms())
+            now_ms = self._context.clock.now_ms()
+            uow.trials.refused(row.trial, BUYER, keep_step(step), now_ms)
+            hold_no_longer(uow, row, now_ms)
         elif step.body.request is not None:
             raise StepRefused(f"seq {step.entry.seq}", "other_step")
 
@@ -475,21 +499,31 @@ class Buying:
         now_ms = self._context.clock.now_ms()
         uow.trials.closed(row.trial, BUYER, keep_step(step), now_ms)
         if row.way == "sealed":
-            erase_keys(uow, row.trial, now_ms)
+            erase_keys(uow, row, now_ms)
 
     # --- looking -----------------------------------------------------------------------------
 
     def show(self, trial: bytes) -> TrialView:
         """Return a Trial as it stands now."""
         with self._context.store.reads() as reads:
-            return view_of(self._context, reads, trial_row(reads, trial, BUYER))
+            return view_of(self._context, reads, self._row(reads, trial))
 
     def verdict(self, trial: bytes) -> VerdictView:
         """Say what the answers decide so far; "continue" and nothing else before they do."""
         with self._context.store.reads() as reads:
-            row = trial_row(reads, trial, BUYER)
+            row = self._row(reads, trial)
             found = trial_of(reads, row, self._context.identity)
             return verdict_of(row, found, notes_of(row))
+
+    def _row(self, held: Repositories, trial: bytes) -> TrialRow:
+        """Return a Trial as its buyer has it; raise ``BegunElsewhere`` or ``TrialNotHeld``."""
+        begun = held.feeds.find(EntryId(trial))
+        if begun is not None and held.trials.get(EntryId(trial), BUYER) is None:
+            feed = held.feeds.get(begun.entry.author)
+            opening = None if feed is None else feed.opening
+            if opening is not None and opening.identity == self._context.identity:
+                raise BegunElsewhere(trial=trial, device=begun.entry.author)
+        return trial_row(held, trial, BUYER)
 
 
 class _Asking:

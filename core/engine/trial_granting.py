@@ -1,8 +1,8 @@
 """A seller's answer to a REQUEST: grant or refuse, by rule, in one transaction.
 
 * Granted is what the card of the Release switches on, while its Listing is open; to people one
-  does not follow no more than the Listing answers in 30 days, and nothing that answers would
-  give away.
+  does not follow no more than the Listing answers in 30 days, no scores behind a class, and
+  nothing that answers would give away.
 * A grant never holds the Content key.  A Sealed local trial gets piece keys, one of them a buyer
   and Release in 30 days; signed answers the commitment to a key that the buyer derives after
   the purchase.
@@ -16,10 +16,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from hanse.core.artifacts.memory_opening import piece_keys
+from hanse.core.certify.data import kind_of
 from hanse.core.certify.inspecting import inspect_files
 from hanse.core.crypto.blobs import seal_blob
 from hanse.core.crypto.derivation import trial_seal_key
 from hanse.core.crypto.passwords import KEY_SIZE_BYTES, NONCE_SIZE_BYTES
+from hanse.core.engine.trial_data import NoSignature, wanted_of
 from hanse.core.engine.trial_keys import content_key_of
 from hanse.core.engine.trial_post import append_step, read_step
 from hanse.core.engine.trial_records import SELLER, keep_step, trial_of, trial_row
@@ -37,6 +39,7 @@ from hanse.core.trade.trial_rules import (
     answer_limits,
     check_may_grant,
     refusal_word,
+    shown_to,
 )
 from hanse.core.trade.trial_sealing import seal_commitment
 
@@ -146,6 +149,7 @@ class Granting:
         seal: Seal,
         content_key: bytes,
     ) -> AnswersTerms:
+        context = self._context
         offer, commit = subject.card.trial.signed_answers, request.commit
         assert offer is not None
         assert commit is not None
@@ -159,15 +163,19 @@ class Granting:
             raise TrialRefused("budget") from error
         if plan is not None:
             budget = plan.budget
-        until_ms = self._context.clock.now_ms() + ANSWERED_MS
+        until_ms = context.clock.now_ms() + ANSWERED_MS
         limits = answer_limits(subject.card.trial, budget, until_ms)
         return AnswersTerms(
             limits=limits,
-            shown=offer.shown,
+            shown=shown_to(
+                offer.shown,
+                is_stranger=is_stranger(context, uow, row.counterparty),
+                is_figure=_is_figure(subject),
+            ),
             plan=None if plan is None else plan.steps,
             seal_salt=seal.salt,
             seal_commit=seal_commitment(trial_seal_key(content_key, row.trial)),
-            seller_nonce=self._context.chance.bytes(_NONCE_SIZE_BYTES),
+            seller_nonce=context.chance.bytes(_NONCE_SIZE_BYTES),
             pass_price=None,
         )
 
@@ -197,6 +205,15 @@ def is_stranger(context: Context, held: Repositories, identity: IdentityId) -> b
         row.target == identity and row.weight > 0
         for row in held.projections.follows_of(context.identity)
     )
+
+
+def _is_figure(subject: Subject) -> bool:
+    """Say whether the model answers with figures, as far as its card says so."""
+    try:
+        wanted = wanted_of(subject.card, subject.task, subject.artifact)
+    except NoSignature:
+        return False  # then the least is shown
+    return kind_of(wanted) in {"regression", "series"}
 
 
 def _had_one(uow: UnitOfWork, row: TrialRow, now_ms: int) -> bool:

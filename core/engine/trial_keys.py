@@ -12,10 +12,12 @@ What is run with them is not known here.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hanse.core.artifacts.opening import WrongContentKey
 from hanse.core.crypto.stream import content_key_commitment
+from hanse.core.engine.trial_holding import hold_no_longer
 from hanse.core.keystore.keystore import SeedsMissing
 from hanse.core.trade.trial_rules import TrialSpent, check_local
 
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from hanse.core.engine.context import Context
     from hanse.core.ledger.kinds import Seal
     from hanse.core.model.ids import EntryId
-    from hanse.core.model.trial import SealedTerms
     from hanse.core.store.trials import TrialRow
     from hanse.core.store.unit_of_work import Repositories, UnitOfWork
     from hanse.core.trade.trial_rules import SpentWord
@@ -55,21 +56,31 @@ def kept_keys(held: Repositories, trial: EntryId) -> bytes | None:
     return held.secrets.get(_name(trial))
 
 
-def erase_keys(uow: UnitOfWork, trial: EntryId, now_ms: int) -> None:
-    """Forget the keys for ever; the caller commits."""
-    uow.secrets.remove(_name(trial))
-    uow.trials.erased_keys(trial, "buyer", now_ms)
+def erase_keys(uow: UnitOfWork, row: TrialRow, now_ms: int) -> None:
+    """Forget the keys for ever, and hold the ciphertext no longer; the caller commits."""
+    uow.secrets.remove(_name(row.trial))
+    uow.trials.erased_keys(row.trial, "buyer", now_ms)
+    hold_no_longer(uow, row, now_ms)
 
 
-def spent_word(
-    held: Repositories, row: TrialRow, terms: SealedTerms, now_ms: int
-) -> SpentWord | None:
-    """Say which limit of a sealed trial was reached, or nothing."""
+def spent_word(held: Repositories, row: TrialRow, now_ms: int) -> SpentWord | None:
+    """Say which limit of a granted sealed trial was reached, or nothing."""
+    assert row.runs_max is not None
+    assert row.until_ms is not None
+    bounds = _Bounds(row.runs_max, row.until_ms)
     try:
-        check_local(terms, held.trials.local_use(row.trial), now_ms)
+        check_local(bounds, held.trials.local_use(row.trial), now_ms)
     except TrialSpent as error:
         return error.limit
     return None if row.keys_erased_ms is None else "clock"  # it went back, and forth again
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """What a GRANT allowed, as its row keeps it: read without its signature, at every start."""
+
+    runs_max: int
+    until_ms: int
 
 
 def _name(trial: EntryId) -> str:

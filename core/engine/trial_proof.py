@@ -21,6 +21,7 @@ import msgspec
 
 from hanse.core.certify.warranty import BadWarranty, verify_proof
 from hanse.core.crypto.blobs import open_blob
+from hanse.core.engine.views import VerifyReport
 from hanse.core.errors import RejectedEntry, VerificationFailed
 from hanse.core.ledger.codec import decode, encode
 from hanse.core.ledger.disclosure import Disclosure, check_disclosure
@@ -30,6 +31,7 @@ from hanse.core.ledger.identities import Void, speaks_for
 from hanse.core.ledger.kinds import Release1, Trial1, Warranty1
 from hanse.core.ledger.replay import MemoryLedger
 from hanse.core.limits import WARRANTY_FILE_ENTRIES_MAX, WARRANTY_FILE_SIZE_BYTES_MAX
+from hanse.core.model.ids import identity_text
 from hanse.core.model.trial import Granted
 
 if TYPE_CHECKING:
@@ -116,7 +118,7 @@ def write_proof_file(file: ProofFile, now_ms: int) -> bytes:
 def verify_proof_file(raw: bytes, now_ms: int) -> VerifiedProof:
     """Check everything anybody can; raise ``BadProofFile`` or ``BadWarranty``."""
     # (1) The form.
-    file = _read(raw)
+    file = read_proof(raw)
 
     # (2) Whose Devices there are.
     ledger = MemoryLedger()
@@ -171,7 +173,39 @@ def verify_proof_file(raw: bytes, now_ms: int) -> VerifiedProof:
     )
 
 
-def _read(raw: bytes) -> ProofFile:
+def verify_warranty(subject: str, raw: bytes, now_ms: int) -> VerifyReport:
+    """Say what a Proof shows, and by whom, or raise ``BadProofFile`` or ``BadWarranty``."""
+    found = verify_proof_file(raw, now_ms)
+    values: dict[str, object] = {
+        "buyer": identity_text(found.buyer),
+        "seller": identity_text(found.seller),
+        "release": found.release,
+        "artifact": found.artifact,
+        "n": found.n,
+        "failing": found.failing,
+    }
+    proved: list[tuple[str, dict[str, object]]] = [("verify.warranty.signed", values)]
+    open_points: list[tuple[str, dict[str, object]]] = []
+    if found.is_proven:
+        proved.append(("verify.warranty.proven", {}))
+    else:
+        run: dict[str, object] = {"runtime": found.runtime, "isolation": found.isolation}
+        open_points.append(("verify.warranty.claimed", run))
+    return VerifyReport(
+        subject=subject,
+        entries=len(read_proof(raw).openings) + 4,
+        feeds=len({found.buyer, found.seller}),
+        identities=(found.buyer, found.seller),
+        forks=0,
+        waiting=0,
+        faults=(),
+        proved=tuple(proved),
+        open_points=tuple(open_points),
+    )
+
+
+def read_proof(raw: bytes) -> ProofFile:
+    """Read the form of a Proof, and believe nothing of it."""
     if len(raw) > WARRANTY_FILE_SIZE_BYTES_MAX:
         raise BadProofFile("byte 0", f"{len(raw)} bytes, limit {WARRANTY_FILE_SIZE_BYTES_MAX}")
     if not is_proof_file(raw):
@@ -250,5 +284,6 @@ __all__ = [
     "entry_row",
     "is_proof_file",
     "verify_proof_file",
+    "verify_warranty",
     "write_proof_file",
 ]

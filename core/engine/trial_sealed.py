@@ -125,24 +125,39 @@ class SealedRuns:
                 model.opening.erase()
 
     def expire(self) -> int:
-        """Erase the keys of every sealed trial that is over; return how many there were."""
-        context, erased = self._context, 0
+        """Erase the keys of every sealed trial that is over; return how many there were.
+
+        Called when the program starts; while it runs, a run that is asked for erases them too.
+        A folder without such a trial is not written to.
+        """
+        context, waiting, erased = self._context, self._with_keys(), 0
+        if not waiting:
+            return 0
         with context.store.unit_of_work() as uow:
-            for state in (TrialState.GRANTED, TrialState.RUNNING):
-                before = None
-                while page := uow.trials.page(BUYER, before, state=state):
-                    for row in page:
-                        if row.way != "sealed" or row.keys_erased_ms is not None:
-                            continue
-                        now_ms = context.clock.now_ms()
-                        if spent_word(uow, row, self._terms(uow, row), now_ms) is not None:
-                            erase_keys(uow, row.trial, now_ms)
-                            erased += 1
-                        else:
-                            uow.trials.seen(row.trial, BUYER, now_ms)
-                    before = (page[-1].updated_ms, page[-1].trial)
+            for trial in waiting:
+                row, now_ms = trial_row(uow, trial, BUYER), context.clock.now_ms()
+                if spent_word(uow, row, now_ms) is not None:
+                    erase_keys(uow, row, now_ms)
+                    erased += 1
+                else:
+                    uow.trials.seen(row.trial, BUYER, now_ms)
             uow.commit()
         return erased
+
+    def _with_keys(self) -> list[EntryId]:
+        """Return the sealed trials whose keys are here."""
+        found: list[EntryId] = []
+        with self._context.store.reads() as reads:
+            for state in (TrialState.GRANTED, TrialState.RUNNING):
+                before = None
+                while page := reads.trials.page(BUYER, before, state=state):
+                    found += (
+                        row.trial
+                        for row in page
+                        if row.way == "sealed" and row.keys_erased_ms is None
+                    )
+                    before = (page[-1].updated_ms, page[-1].trial)
+        return found
 
     # --- counting ----------------------------------------------------------------------------
 
@@ -177,16 +192,16 @@ class SealedRuns:
                 raise TrialRefused("closed")
             terms = self._terms(uow, row)
             now_ms = context.clock.now_ms()
-            word = spent_word(uow, row, terms, now_ms)
+            word = spent_word(uow, row, now_ms)
             if word is not None:
-                erase_keys(uow, trial, now_ms)
+                erase_keys(uow, row, now_ms)
                 uow.commit()
                 raise TrialSpent(word)
             used = uow.trials.count_run(trial, now_ms)
             if row.state is TrialState.GRANTED:
                 uow.trials.runs(trial, BUYER, now_ms)
             if used >= terms.runs_max:
-                erase_keys(uow, trial, now_ms)  # this run has them in memory already
+                erase_keys(uow, row, now_ms)  # this run has them in memory already
             uow.commit()
         return used
 

@@ -70,6 +70,7 @@ def view_of(context: Context, held: Repositories, row: TrialRow) -> TrialView:
         refused="" if trial.refusal is None else trial.refusal.reason,
         refused_text="" if trial.refusal is None else trial.refusal.text,
         stopped=notes.stopped,
+        shown="" if terms is None else terms.shown,
     )
 
 
@@ -99,6 +100,7 @@ def verdict_of(row: TrialRow, trial: Trial, notes: BuyerNotes) -> VerdictView:
             confidence_micro=None,
             claim_micro=None,
             margin_micro=None,
+            most=most,
         )
     found = verdict(plan, right)
     wrong_micro = {"passed": found.miss_micro, "failed": found.false_alarm_micro}
@@ -112,6 +114,8 @@ def verdict_of(row: TrialRow, trial: Trial, notes: BuyerNotes) -> VerdictView:
         confidence_micro=MICRO - wrong_micro[found.word] if is_decided else None,
         claim_micro=plan.claim_micro,
         margin_micro=plan.margin_micro,
+        most=plan.steps.cap,
+        plan=plan,
     )
 
 
@@ -127,7 +131,7 @@ def _over(
     now_ms = context.clock.now_ms()
     sealed, terms = trial.granted.grant.sealed, trial.granted.grant.answers
     if sealed is not None:
-        return (spent_word(held, row, sealed, now_ms) or "") if row.role == BUYER else ""
+        return (spent_word(held, row, now_ms) or "") if row.role == BUYER else ""
     assert terms is not None
     assert trial.request.commit is not None
     if row.role == BUYER and verdict_of(row, trial, notes).word in {"passed", "failed"}:

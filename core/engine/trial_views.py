@@ -32,8 +32,8 @@ class TrialView:
     """One Trial as it stands; ``trial`` is None for an open edition, which needs no grant.
 
     ``over`` says why nothing more can be run or asked, empty while it can.  ``relation`` is how
-    an open edition differs from the full model.  ``stopped`` is why the seller's app answered no
-    further in the file that was taken last.
+    an open edition differs from the full model.  ``shown`` is what is read of an answer,
+    ``stopped`` why the seller's app answered no further in the file that was taken last.
     """
 
     trial: bytes | None
@@ -61,6 +61,7 @@ class TrialView:
     relation: TrialRelation | None = None
     note: str = ""
     stopped: str = ""
+    shown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,9 @@ class VerdictView:
     """What the answers so far decide; ``right`` only once nothing more will be asked.
 
     ``word`` is ``continue``, ``passed``, ``failed``, or ``unplanned`` for a Trial without a
-    claim to test.  ``confidence_micro`` is 1 minus how often such a verdict is wrong.
+    claim to test.  ``confidence_micro`` is 1 minus how often such a verdict is wrong.  ``answers``
+    of ``most`` were given and at most ``left`` more are asked; how many are to be expected, and
+    the exact error rates, stand in ``plan``.
     """
 
     trial: bytes
@@ -79,6 +82,22 @@ class VerdictView:
     confidence_micro: int | None
     claim_micro: int | None
     margin_micro: int | None
+    most: int = 0
+    plan: Plan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenQuality:
+    """What a Trial edition came to on the buyer's data; ``relation`` stands beside every figure.
+
+    It says how the edition differs from the model that is sold, ``note`` the seller's words.
+    """
+
+    artifact: bytes
+    relation: TrialRelation | None
+    note: str
+    rows: tuple[QualityRow, ...]
+    isolation: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@
 * Steps, queries and answers travel as ``.hanse-trial`` files, or through any ``TrialPeer``.
 * After delivery the answers are run again; a mismatch is a Proof that anybody can check.
 
-Each part keeps its own rules; see ``trial_buyer``, ``trial_seller``, ``trial_sealed``,
-``trial_replaying`` and ``trial_bakeoff``.
+Each part keeps its own rules; see ``trial_buyer``, ``trial_seller``, ``trial_open``,
+``trial_sealed``, ``trial_replaying`` and ``trial_bakeoff``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from hanse.core.engine.trial_bakeoff import BakeOffs
 from hanse.core.engine.trial_buyer import Buying
+from hanse.core.engine.trial_naming import trial_named
+from hanse.core.engine.trial_offer import trial_offer
 from hanse.core.engine.trial_pace import Waiting
 from hanse.core.engine.trial_proof import verify_proof_file
 from hanse.core.engine.trial_replaying import Replaying
@@ -27,11 +29,13 @@ from hanse.core.store.trials import TRIALS_PER_PAGE
 if TYPE_CHECKING:
     from hanse.core.engine.content import Content
     from hanse.core.engine.context import Context
+    from hanse.core.engine.trial_offer import TrialOffer
     from hanse.core.engine.trial_pace import Pace
     from hanse.core.engine.trial_peer import TrialPeer
     from hanse.core.engine.trial_proof import VerifiedProof
     from hanse.core.engine.trial_views import TrialView, VerdictView
     from hanse.core.model.control import Control
+    from hanse.core.model.ids import EntryId
     from hanse.core.model.running import ModelRunner
     from hanse.core.store.trials import TrialKey, TrialRole
 
@@ -45,11 +49,23 @@ class Trials:
     def __init__(self, context: Context, content: Content, runner: ModelRunner) -> None:
         """Bind the Account, its files, and what starts Workers."""
         self._context = context
+        self._content = content
         self.buying = Buying(context, content, runner)
+        self.editions = self.buying.editions
         self.answering = Answering(context, content, runner)
         self.sealed = SealedRuns(context, content, runner)
         self.replaying = Replaying(context, content, runner)
         self.bakeoffs = BakeOffs(context, content, runner, self.sealed)
+
+    def offer(self, text: str) -> TrialOffer:
+        """Return the ways to try a Release, by the first digits of its id or its Listing's."""
+        with self._context.store.reads() as reads:
+            return trial_offer(reads, self._content, text)
+
+    def named(self, text: str) -> tuple[EntryId, TrialRole]:
+        """Return what a person means by the first digits of a Trial's id, and our role in it."""
+        with self._context.store.reads() as reads:
+            return trial_named(reads, text)
 
     def page(
         self,

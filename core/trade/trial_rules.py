@@ -3,6 +3,7 @@
 * A seller's app grants what the card switches on, within its limits, and no more to strangers
   than a Listing gives in 30 days.  A model that its answers would give away (under 5,000
   parameters, or linear) answers no stranger.
+* To strangers a class is shown without its scores, a figure by two significant digits.
 * ``check_trial`` decides each query: in order, in budget, in pace, committed, never twice.
 * ``check_answer`` decides each answer: signed by the granting Device, chained from the GRANT.
   What it seals can be judged only by whoever has the seal key.
@@ -17,7 +18,7 @@ The state of a Trial is ``trial_state``'s, running models and comparing outputs
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from hanse.core.errors import Refused, VerificationFailed
 from hanse.core.limits import (
@@ -38,13 +39,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from hanse.core.model.artifact import ModelFacts
-    from hanse.core.model.card import Trials
+    from hanse.core.model.card import Shown, Trials
     from hanse.core.model.trial import (
         AnswersTerms,
         AnswersUsed,
         Exchange,
         Granted,
-        SealedTerms,
         ShownOutputs,
         SignedAnswer,
         SignedQuery,
@@ -105,6 +105,20 @@ _REFUSALS: Final[dict[str, RefusalWord]] = {
     "too_many": "too_many",
     "other_artifact": "other_artifact",
 }
+
+
+class LocalBounds(Protocol):
+    """How often and how long a sealed model may be run: of a GRANT, or of the row that keeps it."""
+
+    @property
+    def runs_max(self) -> int:
+        """Return how many runs were granted."""
+        ...
+
+    @property
+    def until_ms(self) -> int:
+        """Return the last moment of the Trial."""
+        ...
 
 
 class TrialRefused(Refused):
@@ -206,6 +220,17 @@ def answer_limits(offer: Trials, answers: int, until_ms: int) -> TrialLimits:
         interval_ms=TRIAL_ANSWER_INTERVAL_MS,
         until_ms=until_ms,
     )
+
+
+def shown_to(offer: Shown, *, is_stranger: bool, is_figure: bool) -> Shown:
+    """Return what a buyer reads of each answer: a stranger never the scores behind a class.
+
+    Scores teach a copier the model, labels little more than his own do (measured); of a figure a
+    stranger reads two significant digits.  What the seller shows less of stays as it is.
+    """
+    if not is_stranger or offer in {"top1", "tokens256"}:
+        return offer
+    return "digits2" if is_figure else "top1"
 
 
 def check_grant(
@@ -370,13 +395,13 @@ def is_right(shown: ShownOutputs, output: str, truth: str, labels: tuple[str, ..
 # --- sealed local trials --------------------------------------------------------------------
 
 
-def count_run(terms: SealedTerms, use: LocalUse, now_ms: int) -> LocalUse:
+def count_run(terms: LocalBounds, use: LocalUse, now_ms: int) -> LocalUse:
     """Return the counters with one more run, to be kept *before* it; else raise ``TrialSpent``."""
     check_local(terms, use, now_ms)
     return LocalUse(use.runs + 1, max(use.seen_ms, now_ms))
 
 
-def check_local(terms: SealedTerms, use: LocalUse, now_ms: int) -> None:
+def check_local(terms: LocalBounds, use: LocalUse, now_ms: int) -> None:
     """Raise ``TrialSpent`` when the keys of a sealed trial must be erased."""
     if now_ms < use.seen_ms - TRIAL_CLOCK_BACK_MS_MAX:
         raise TrialSpent("clock")

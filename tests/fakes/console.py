@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hanse.core.model.control import Control
 
 Reply = str | Callable[["FakeConsole", str], str]
 
@@ -53,3 +57,18 @@ class FakeConsole:
 
     def piped(self) -> str:
         return self._piped
+
+    def lines(self) -> PipedLines:
+        return PipedLines(self._piped.encode().splitlines())
+
+
+class PipedLines:
+    """Lines that are there already."""
+
+    def __init__(self, lines: list[bytes]) -> None:
+        self._lines = lines
+
+    def take(self, most: int, control: Control) -> list[bytes]:
+        control.checkpoint("lines", 0, 1)
+        taken, self._lines = self._lines[:most], self._lines[most:]
+        return taken

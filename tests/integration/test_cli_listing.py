@@ -157,7 +157,7 @@ def test_published_is_one_result_with_every_id(shop):
         "status": "published",
     }
     assert {len(first[name]) for name in ("listing", "release", "artifact", "author")} == {64}
-    assert (first["level"], shop.second["level"]) == (1, 1)
+    assert (first["level"], shop.second["level"]) == (2, 1)  # weights alone do not run
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -225,10 +225,12 @@ def test_what_is_signed_is_what_was_shown(tidy, tmp_path):
     given = ("--name", "N", "--description", "d", "--price", "1", "--as-is")
     tidy.ok("listing", "publish", path, *given, answers=["y"])
     shown = re.findall(r"^  entry +([0-9a-f]{64})$", tidy.said, re.MULTILINE)
-    newest = tidy.json("ledger", "show", "--tail", "3")
+    newest = tidy.json("ledger", "show", "--tail", "4")
     assert [it["entry_id"] for it in newest] == shown or [
         it["entry_id"] for it in reversed(newest)
     ] == shown
+    assert "The certificate states:" in tidy.said
+    assert "Tested here before publishing" in tidy.said
 
 
 def test_a_cancelled_work_says_how_to_go_on(tidy, tmp_path, monkeypatch):
@@ -286,7 +288,7 @@ def test_a_bad_file_gets_its_sentence_and_leaves_nothing(shop, tmp_path, which, 
 
 
 BAD_WORDS = [
-    (("--price", "-1"), "-1 EUR"),
+    (("--price", "-1"), "-1 "),
     (("--price", "12.345", "--currency", "EUR"), "12.345 EUR"),
     (("--price", "abc"), "abc"),
     (("--price", "1,5"), "1,5"),
@@ -542,7 +544,9 @@ def test_a_row_has_the_price_of_the_language_and_what_one_decides_by(shop):
         (("--currency", "EUR", "--price-from", "50", "--price-to", "200"), 1),
         (("--currency", "eur", "--price-to", "1"), 0),
         (("--size-to", "1kB"), 1),
-        (("--level", "1"), 0),
+        (("--level", "1"), 2),
+        (("--level", "2"), 1),
+        (("--level", "3"), 0),
         (("--followed",), 0),
         (("--sort", "newest"), 2),
     ],

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import numpy as np
 
-from hanse.core.model.arrays import DTYPES
+from hanse.core.model.arrays import DTYPES, dtype_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from hanse.core.model.arrays import Array
     from hanse.core.model.artifact import TensorFacts
 
-_ALIGNED_BYTES: Final = 16  # as numpy allocates; within a frame an array may begin anywhere
 _NUMBERS: Final = frozenset(np.dtype(one) for one in DTYPES if one != "string")
 Raw = list[object]  # what a runtime answers, before it is looked at
 
@@ -108,35 +107,41 @@ def refusals(stop: Stop, words: Callable[[Exception], str]) -> Iterator[None]:
     except (MemoryError, Refusal, Stopped):
         raise
     except Exception as error:
-        stop.check()
-        raise Refusal(words(error)) from error
+        raise refusal_of(error, stop, words) from error
+
+
+def refusal_of(
+    error: Exception, stop: Stop, words: Callable[[Exception], str]
+) -> Refusal | Stopped | MemoryError:
+    """Name what a runtime raised."""
+    if isinstance(error, MemoryError | Refusal | Stopped):
+        return error
+    return Stopped() if stop.is_asked else Refusal(words(error))
 
 
 def named(raw: Raw, outputs: Sequence[TensorFacts]) -> dict[str, Array]:
     """Return what a runtime answered by name, or refuse what is no tensor."""
     arrays: dict[str, Array] = {}
     for tensor, value in zip(outputs, raw, strict=True):
+        if isinstance(value, np.ndarray) and value.dtype in _NUMBERS:  # nearly always
+            arrays[tensor.name] = value
+            continue
         array = value
         if isinstance(value, np.ndarray) and value.dtype.kind in "OS":
             texts = [_text(one, tensor.name) for one in value.ravel()]
             array = np.array(texts, dtype=np.str_).reshape(value.shape)
         elif isinstance(value, np.generic):
             array = np.asarray(value)
-        if not isinstance(array, np.ndarray) or not _is_tensor(array.dtype):
+        if not isinstance(array, np.ndarray) or dtype_name(array) == "object":
             raise Refusal(f"output {tensor.name} is {tensor.dtype}, which is no tensor")
         arrays[tensor.name] = array
     return arrays
 
 
 def aligned(array: Array) -> Array:
-    """Return ``array`` where a runtime likes it; one that came within a frame is copied."""
-    if array.flags.c_contiguous and array.ctypes.data % _ALIGNED_BYTES == 0:
-        return array
-    return np.array(array, order="C")
-
-
-def _is_tensor(dtype: np.dtype[np.generic]) -> bool:
-    return dtype in _NUMBERS or dtype.kind == "U"
+    """Return ``array`` as a runtime can read it; within a frame it may begin anywhere."""
+    flags = array.flags
+    return array if flags.c_contiguous and flags.aligned else np.array(array, order="C")
 
 
 def _text(value: object, shown: str) -> str:

@@ -278,7 +278,7 @@ def _marks(
         if names and flat.ndim == _ROW_AXES and flat.shape[1] == len(names):
             return outside_range(wanted, tensor, names, list(flat.T))
     whole = outside_range(wanted, tensor, (tensor.name,), (flat,))
-    return [(name, one.reshape(len(flat), -1).any(axis=1)) for name, one in whole]
+    return [(name, np.asarray(one.reshape(len(flat), -1).any(axis=1))) for name, one in whole]
 
 
 def _by_row(n: int, marks: Sequence[tuple[str, Array]]) -> list[tuple[str, ...]]:

@@ -22,7 +22,7 @@ from hanse.core.errors import Refused, WrongUse
 from hanse.core.limits import DATASET_MEMORY_BYTES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
@@ -116,7 +116,9 @@ class _CsvSink:
             if not self._given:  # rows without columns are told by their number
                 self._given = ("row",)
             taken = set(self._given)
-            self._writer.writerow((*self._given, *(_free(one, taken) for one in self._added)))
+            self._writer.writerow(
+                (*self._given, *(_plain(_free(one, taken)) for one in self._added))
+            )
         if tuple(table) != self._added:
             raise OutputsUnlike(row=rows.first, found=tuple(table), expected=self._added)
         for number, cells in enumerate(zip(*table.values(), strict=True)):
@@ -205,7 +207,7 @@ class _NpzSink:
                     np.lib.format.write_array(file, np.concatenate(parts), allow_pickle=False)
 
 
-_SINKS: Final = {
+_SINKS: Final[Mapping[str, Callable[..., RunSink]]] = {
     ".csv": _CsvSink,
     ".npz": _NpzSink,
     ".json": _JsonSink,

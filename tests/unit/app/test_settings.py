@@ -129,3 +129,37 @@ def test_a_folder_may_begin_at_home(config, home):
 
 def test_an_empty_variable_says_nothing(config):
     assert load(config, 'data_dir = "/one"\n', HANSE_DATA_DIR="").data_dir == Path("/one")
+
+
+def test_certification_has_a_section_of_its_own(config):
+    assert (load(config).cores, load(config).is_measuring) == (0, True)
+    settings = load(config, "[certification]\ncores = 2\nbackground = false\n")
+    assert (settings.cores, settings.is_measuring) == (2, False)
+    settings = load(config, HANSE_CERTIFICATION_CORES="1", HANSE_CERTIFICATION_BACKGROUND="on")
+    assert (settings.cores, settings.is_measuring) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("cores = true\n", "certification.cores"),
+        ("cores = -1\n", "certification.cores"),
+        ("cores = 2000\n", "certification.cores"),
+        ("background = 1\n", "certification.background"),
+    ],
+)
+def test_a_wrong_value_in_a_section_is_named_with_it(config, text, key):
+    with pytest.raises(BadSetting) as caught:
+        load(config, "[certification]\n" + text)
+    assert caught.value.values["key"] == key
+
+
+def test_an_unknown_key_in_a_section_and_a_wrong_number_of_cores_are_named(config):
+    with pytest.raises(UnknownSetting) as caught:
+        load(config, "[certification]\ncore = 1\n")
+    assert caught.value.values["key"] == "certification.core"
+    (config / "settings.toml").unlink()
+    for found in ("many", "-1", "9999", "\uff11"):
+        with pytest.raises(BadSetting) as wrong:
+            load(config, HANSE_CERTIFICATION_CORES=found)
+        assert wrong.value.values["where"] == "HANSE_CERTIFICATION_CORES"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hanse.core.attest.reproduction import (
@@ -121,3 +123,12 @@ def test_without_reproduction_the_best_signed_level_is_shown():
     assert reproduction([], seller=SELLER, weights=None).level == 0
     certs = [cert(b"A", b"1", level=1), cert(b"B", b"2", level=2)]
     assert reproduction(certs, seller=SELLER, weights=None).level == 2
+
+
+def test_what_failed_gives_no_level():
+    failed = replace(
+        cert(b"A", b"1"), statement=statement(b"a" * 32, level=2, fails="quality.accuracy")
+    )
+    assert reproduction([failed], seller=SELLER, weights=None).level == 0
+    passed = cert(b"B", b"2", level=1)
+    assert reproduction([failed, passed], seller=SELLER, weights=None).level == 1

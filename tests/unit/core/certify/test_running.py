@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import zlib
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import psutil
 import pytest
 
@@ -372,8 +374,9 @@ class TestOrt:
             worker.run({"x": np.array(1)}, Control())
 
     def test_a_run_over_the_wall_is_a_timeout(self, start):
-        worker = start(replace(LIMITS, wall_seconds=0.5))
+        worker = start()
         worker.load("counting.onnx", "onnx", 1, Control())
+        worker._limits = replace(LIMITS, wall_seconds=0.3)  # the load may take its time
         with pytest.raises(WorkerFailed) as failed:
             worker.run({"x": np.array(2**60)}, Control())
         assert failed.value.kind == "timeout"
@@ -530,3 +533,40 @@ def test_a_model_in_memory_is_nowhere_on_the_disk(real, folder):
         opened = Path(f"/proc/{real._child.number}/fd").iterdir()
         assert not any("secret" in str(one.readlink()) for one in opened)
     assert sorted(folder.rglob("*")) == before
+
+
+def test_memory_grows_with_the_model_and_its_threads():
+    gib, mib = 2**30, 2**20
+    assert run_limits(0, 1, 5, 1.0).memory_bytes == 2 * gib
+    larger = run_limits(500 * mib, 2, 5, 1.0, nice=0, cores=2)
+    most = psutil.virtual_memory().total * 3 // 4
+    assert larger.memory_bytes == min(most, gib + 2000 * mib + 256 * mib)
+    assert (larger.nice, larger.cores, larger.write_bytes) == (0, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("file", "inputs"),
+    [
+        ("mnist.onnx", {"Input3": np.linspace(0, 1, 784, dtype=np.float32).reshape(1, 1, 28, 28)}),
+        (
+            "silero_vad_16k_op15.onnx",
+            {
+                "input": np.linspace(-1, 1, 576, dtype=np.float32).reshape(1, 576),
+                "state": np.zeros((2, 1, 128), np.float32),
+                "sr": np.array(16000),
+            },
+        ),
+    ],
+)
+def test_a_real_model_answers_as_it_does_in_process(real, file, inputs):
+    named = os.environ.get("HANSE_TEST_MODELS", "")
+    if not named or not (Path(named) / file).is_file():
+        pytest.skip("HANSE_TEST_MODELS names no folder of real models")
+    raw = (Path(named) / file).read_bytes()
+    session = onnxruntime.InferenceSession(raw, providers=["CPUExecutionProvider"])
+    real.put(file, raw, Control())
+    real.load(file, "onnx", 1, Control(), in_memory=True)
+    ran = real.run(inputs, Control())
+    names = [one.name for one in session.get_outputs()]
+    for name, wanted in zip(names, session.run(names, inputs), strict=True):
+        assert np.allclose(ran.outputs[name], wanted, rtol=1e-4, atol=1e-5)
