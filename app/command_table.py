@@ -92,6 +92,7 @@ SORTS: Final = (
 )
 WAYS: Final = ("open", "sealed", "answers")
 PARTIES: Final = ("buyer", "seller")
+QUESTIONS_AT_ONCE: Final = 25  # what is asked beyond the decision is wasted
 VOCABULARIES: Final = ("sectors", "tasks", "licences", "currencies", "formats")
 
 GLOBAL_OPTIONS: Final = (
@@ -565,7 +566,9 @@ COMMANDS: Final = (
         (
             _TRIAL,
             _TRIAL_OUT,
-            Parameter("--most", Kind.NUMBER, "option.most", "metavar.number", default=100),
+            Parameter(
+                "--most", Kind.NUMBER, "option.most", "metavar.number", default=QUESTIONS_AT_ONCE
+            ),
         ),
     ),
     Command(

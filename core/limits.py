@@ -324,11 +324,14 @@ TRIAL_FILE_FRAME_SIZE_BYTES_MAX: Final = 20 * 1024**2  # a padded Blob, or an in
 TRIAL_FILE_ENTRIES_MAX: Final = 100_000
 TRIAL_FILE_BLOBS_MAX: Final = 16
 TRIAL_FILE_MESSAGES_MAX: Final = 1000
+TRIAL_FILE_FRAME_ITEMS_MAX: Final = 16  # values of one frame
+TRIAL_MESSAGE_ITEMS_MAX: Final = 20_000  # values of one query or answer, and of a warranty's parts
+TRIAL_INPUT_ITEMS_MAX: Final = 100_000  # texts of one input, and what stands around them
 BAKEOFF_CANDIDATES_MAX: Final = 20
 WARRANTY_FILE_SIZE_BYTES_MAX: Final = 40 * 1024**2  # two Blobs, and the Entries around them
 WARRANTY_FILE_ENTRIES_MAX: Final = 1000
 
-# --- Data sets and what is measured on them (certification.md 9, 12) -------------------------------
+# --- Data sets and what is measured on them (certification.md 9, 12) ------------------------------
 DATASET_ROWS_MAX: Final = 10_000_000
 DATASET_COLUMNS_MAX: Final = 16_384  # of a file, used or not
 DATASET_SIZE_BYTES_MAX: Final = 64 * 1024**3  # of a CSV; it is streamed

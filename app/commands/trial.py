@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from hanse.app.answers import Answer
 from hanse.app.command_line import BadValue, MissingValue
+from hanse.app.command_table import QUESTIONS_AT_ONCE
 from hanse.app.commands.certify_typed import OptionNeedsOther, data_mapping
 from hanse.app.commands.ledger import refuse_existing
 from hanse.app.commands.showing import SHORT_CHARACTERS, named
@@ -146,7 +147,7 @@ def take(desk: Desk, *, path: Path, out: Path | None) -> Answer:
         verdict = _verdict(engine, view)
         written = None
         if out is not None and view.way == "answers" and not view.over:
-            write_new(out, engine.trials.buying.next_queries(view.trial))
+            write_new(out, engine.trials.buying.next_queries(view.trial, QUESTIONS_AT_ONCE))
             written = out
     lines = [desk.say("trial.taken"), "", *trial_lines(desk, view, verdict), ""]
     lines += [desk.say("trial.next.give", path=out)] if written else next_lines(desk, view)
@@ -224,7 +225,7 @@ def answer(desk: Desk, *, path: Path, out: Path | None) -> Answer:
     with desk.unlocked() as engine:
         name = engine.accounts.profile(file.sender).name
         shown = {
-            "trial": file.trial,
+            "trial_id": file.trial,
             "buyer": identity_text(file.sender),
             "name": name or None,
             "questions": len(file.messages),
@@ -237,11 +238,12 @@ def answer(desk: Desk, *, path: Path, out: Path | None) -> Answer:
             found = engine.trials.answering.answer(raw, progress.control)
     target = out or _free_path(f"{path.name.removesuffix(_SUFFIX)}-answer")
     write_new(target, found.reply)
-    counts = {"answered": found.answered, "repeated": found.repeated}
+    counts = {"answers_now": found.answered, "answers_again": found.repeated}
     lines = [
         desk.say("trial.replied", path=target),
         "",
         *trial_lines(desk, found.trial),
+        "",
         *named(desk, counts),
     ]
     if found.stopped:

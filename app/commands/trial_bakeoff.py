@@ -25,7 +25,7 @@ from hanse.core.engine.trial_bakeoff import Candidate
 from hanse.core.engine.trial_data import OwnData
 from hanse.core.limits import COST_MATRIX_SIZE_BYTES_MAX
 from hanse.core.market.scaled import micro_text
-from hanse.core.sentences import catalogue, show_size
+from hanse.core.sentences import show_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,6 +35,18 @@ if TYPE_CHECKING:
     from hanse.core.certify.data import BakeOffRow, BakeOffTable, CostMatrix
     from hanse.core.engine.engine import Engine
 
+_FAILURES: Final = {
+    "worker_refused": "bakeoff.failed_refused",
+    "worker_limit": "bakeoff.failed_limit",
+    "worker_timeout": "bakeoff.failed_timeout",
+    "worker_crash": "bakeoff.failed_crash",
+    "worker_protocol": "bakeoff.failed_protocol",
+    "trial_runs": "bakeoff.failed_runs",
+    "trial_date": "bakeoff.failed_date",
+    "trial_clock": "bakeoff.failed_clock",
+    "outputs": "bakeoff.failed_outputs",
+    "missing": "bakeoff.failed_missing",
+}
 _OPEN: Final = "open:"
 _TRIAL: Final = "trial:"
 _COSTS: Final[Mapping[str, Literal["json", "csv"]]] = {".json": "json", ".csv": "csv"}
@@ -130,8 +142,9 @@ def _cells(desk: Desk, row: BakeOffRow, found: BakeOffTable, *, has_cost: bool) 
     )
     remarks = []
     if row.failure:
-        words = catalogue(desk.language)
-        remarks.append(words.get(f"bakeoff.failure.{row.failure}", row.failure))
+        known = _FAILURES.get(row.failure)
+        said = desk.say("quality.left_out", metric=found.metric, reason=row.failure)
+        remarks.append(said if known is None else desk.say(known))
     if row.relation:
         remarks.append(desk.say("bakeoff.edition", relation=row.relation))
     price = row.price

@@ -73,15 +73,14 @@ def replay(
             write_new(path, found.proof)
     result = found.result
     values = {
-        "trial": trial_id,
         "compared": result.n,
         "failing": result.failing,
         "difference": f"{result.max_abs_nano / _NANO:.9f}".rstrip("0").rstrip("."),
         "runtime": result.runtime,
         "isolation": result.isolation,
     }
-    shown: dict[str, object] = {**values, "verdict": result.verdict}
-    lines = list(named(desk, values))
+    shown: dict[str, object] = {"trial": trial_id, **values, "verdict": result.verdict}
+    lines = list(named(desk, {"trial_id": trial_id, **values}))
     if result.verdict == "match":
         return Answer(shown, [desk.say("trial.matches", count=result.n), "", *lines])
     if found.proof is None:

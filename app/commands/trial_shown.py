@@ -77,10 +77,10 @@ def trial_lines(
 ) -> list[str]:
     """Describe one Trial as it stands."""
     values: dict[str, object] = {
-        "trial": view.trial,
+        "trial_id": view.trial,
         "state": desk.say(f"word.trial_state.{view.state.value}"),
         "way": trial(desk, view.way),
-        "role": desk.say(f"word.party.{view.role}"),
+        "role": desk.say(f"word.role.{view.role}"),
         "counterparty": identity_text(view.counterparty),
     }
     if is_full or view.trial is None:
@@ -158,15 +158,15 @@ def trial_table(desk: Desk, views: Sequence[TrialView]) -> tuple[str, ...]:
             short_id(view.trial),
             trial(desk, view.way),
             desk.say(f"word.trial_state.{view.state.value}"),
-            desk.say(f"word.party.{view.role}"),
+            desk.say(f"word.role.{view.role}"),
             short_identity(view.counterparty),
             _used(desk, view),
             NOTHING if view.until_ms is None else show_time(view.until_ms),
-            desk.say("trial.over", over=view.over) if view.over else "",
+            desk.say(f"word.over.{view.over}") if view.over else "",
         )
         for view in views
     ]
-    columns = ("trial", "way", "state", "role", "counterparty", "used", "until", "remark")
+    columns = ("trial_id", "way", "state", "role", "counterparty", "used", "until", "remark")
     return headed(desk, columns, rows)
 
 

@@ -43,6 +43,12 @@ def reproduction_verdict(n: int, failing: int) -> Verdict:
     return "differ"
 
 
+def is_reproduced(heads: int, agree_milli: int, differ_milli: int, k: int = OTHERS_LEAST) -> bool:
+    """Say whether enough others agree: ``k`` heads, one unit of trust, and few that differ."""
+    is_trusted = agree_milli >= _ONE_MILLI and differ_milli * _DIFFER_SHARE < agree_milli
+    return heads >= k and is_trusted
+
+
 def reproduction(
     certs: Sequence[Certificate],
     *,
@@ -67,15 +73,11 @@ def reproduction(
             continue
         heads[verdict] += 1
         weighs[verdict] += _ONE_MILLI if weights is None else weights.get(one.identity, 0)
-    is_reproduced = (
-        heads["agree"] >= k
-        and weighs["agree"] >= _ONE_MILLI
-        and weighs["differ"] * _DIFFER_SHARE < weighs["agree"]
-    )
+    enough = is_reproduced(heads["agree"], weighs["agree"], weighs["differ"], k)
     passing = [one.statement for one in counted if one.statement.measured.outcome != "FAILED"]
     best = max((min(one.level, _SIGNED_MOST) for one in passing), default=0)
     return Reproduction(
-        level=_SIGNED_MOST + 1 if is_reproduced and best else best,
+        level=_SIGNED_MOST + 1 if enough and best else best,
         agree=heads["agree"],
         differ=heads["differ"],
         not_comparable=heads["not_comparable"],

@@ -26,10 +26,11 @@ import numpy as np
 from hanse.core.certify.compare import Agreement, agree_outputs
 from hanse.core.certify.golden import ArrayRow, array_of_row, row_of_array
 from hanse.core.errors import BadShape, Refused
-from hanse.core.ledger.codec import decode, encode
+from hanse.core.ledger.codec import bound_items, decode, encode
 from hanse.core.limits import (
     TENSOR_DIMENSIONS_MAX,
     TENSORS_OF_A_SIGNATURE_MAX,
+    TRIAL_INPUT_ITEMS_MAX,
     TRIAL_OUTPUTS_MAX,
     TRIAL_SAMPLED_ELEMENTS_MAX,
     TRIAL_SEALED_SIZE_BYTES_MAX,
@@ -99,6 +100,7 @@ def write_arrays(arrays: Mapping[str, Array]) -> bytes:
 
 def read_arrays(raw: bytes) -> dict[str, Array]:
     """Read arrays by name, or raise ``BadShape`` or ``NotCanonical``."""
+    bound_items(raw, TRIAL_INPUT_ITEMS_MAX)
     rows = decode(raw, Arrays)
     return {name: array_of_row(row, name) for name, row in rows.items()}
 

@@ -24,9 +24,9 @@ import msgspec
 from hanse.core.certify.replay import failure_without_run, replay_each
 from hanse.core.certify.trial_outputs import agree_kept, read_kept
 from hanse.core.errors import RejectedEntry, VerificationFailed
-from hanse.core.ledger.codec import decode, encode
+from hanse.core.ledger.codec import bound_items, decode, encode
 from hanse.core.ledger.kinds import Warranty1
-from hanse.core.limits import BLOB_SIZE_BYTES_MAX, PROOF_ANSWERS_MAX
+from hanse.core.limits import BLOB_SIZE_BYTES_MAX, PROOF_ANSWERS_MAX, TRIAL_MESSAGE_ITEMS_MAX
 from hanse.core.model.trial import Exchange
 from hanse.core.trade.trial_messages import read_answer, read_query
 from hanse.core.trade.trial_rules import BadTranscript, check_answer, check_asked, query_order
@@ -218,6 +218,7 @@ def _read_blobs(
         if len(raw) > BLOB_SIZE_BYTES_MAX:
             raise BadWarranty(part, "too_large")
     try:
+        bound_items(inputs, TRIAL_MESSAGE_ITEMS_MAX)
         rows = decode(inputs, _Rows)
         exchanges = tuple(
             Exchange(
@@ -229,6 +230,7 @@ def _read_blobs(
     except RejectedEntry as error:
         raise BadWarranty("inputs", error.reason) from error
     try:
+        bound_items(outputs, TRIAL_MESSAGE_ITEMS_MAX)
         claimed = decode(outputs, _Outputs)
     except RejectedEntry as error:
         raise BadWarranty("outputs", error.reason) from error

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from hanse.core.certify.replay import SeveralRows, Session, answer_query
+from hanse.core.certify.replay import Session, SeveralRows, answer_query
 from hanse.core.certify.trial_outputs import AnswerTooLarge
 from hanse.core.engine.certify_target import Named, staged_model, target_of
 from hanse.core.engine.trial_granting import is_stranger

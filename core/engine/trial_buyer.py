@@ -129,7 +129,7 @@ class OtherDevice(Refused):
 
 
 class BegunElsewhere(Refused):
-    """This Identity asked, but not from this folder: the inputs and counters are not in it.
+    """Asked by this Identity, but not from this folder: inputs and counters are not in it.
 
     So it is on another Device, and after a restore, which is always a new one.
     """

@@ -28,12 +28,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from hanse.core.errors import RejectedEntry, VerificationFailed
-from hanse.core.ledger.codec import decode_any, encode
+from hanse.core.ledger.codec import bound_items, decode_any, encode
 from hanse.core.ledger.entry import SignedEntry, parse_entry
 from hanse.core.limits import (
     SIGNATURE_SIZE_BYTES,
     TRIAL_FILE_BLOBS_MAX,
     TRIAL_FILE_ENTRIES_MAX,
+    TRIAL_FILE_FRAME_ITEMS_MAX,
     TRIAL_FILE_FRAME_SIZE_BYTES_MAX,
     TRIAL_FILE_MESSAGES_MAX,
     TRIAL_FILE_SIZE_BYTES_MAX,
@@ -205,8 +206,10 @@ class _Reader:
         size = int.from_bytes(self._take(4), "big")
         if not 1 <= size <= TRIAL_FILE_FRAME_SIZE_BYTES_MAX:
             raise self._fault(f"frame of {size} bytes, limit {TRIAL_FILE_FRAME_SIZE_BYTES_MAX}")
+        raw = self._take(size)
         try:
-            value = decode_any(self._take(size))
+            bound_items(raw, TRIAL_FILE_FRAME_ITEMS_MAX)
+            value = decode_any(raw)
         except RejectedEntry as error:
             raise self._fault(f"{error.reason}: {error.detail}") from error
         if not isinstance(value, list) or not value:

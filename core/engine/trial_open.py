@@ -11,16 +11,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from hanse.core.artifacts.importing import import_artifact
+from hanse.core.artifacts.quota import Whose
 from hanse.core.certify.data import evaluate_quality, plan_quality
 from hanse.core.engine.certify_target import Named, staged_model, target_of
 from hanse.core.engine.trial_data import read_own_data, wanted_of
 from hanse.core.engine.trial_records import BUYER
+from hanse.core.engine.trial_replaying import OtherArtifact
 from hanse.core.engine.trial_subject import NoRunnableModel, run_limits, subject_of
 from hanse.core.engine.trial_views import HONEST_OPEN, OpenQuality, TrialView
 from hanse.core.model.trial import TrialState
+from hanse.core.store.objects import ManifestRow, ObjectUse, Part
 from hanse.core.trade.trial_rules import TrialRefused
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hanse.core.certify.data import Wanted
     from hanse.core.engine.certify_target import Target
     from hanse.core.engine.content import Content
@@ -65,6 +71,33 @@ class OpenEditions:
             note=edition.note,
         )
 
+    def bring(self, release: bytes, path: Path, control: Control) -> TrialView:
+        """Take the files of an edition that somebody handed over; ``path`` is a file or a folder.
+
+        Raises ``OtherArtifact`` for files that are not the edition the card names.
+        """
+        context, content = self._context, self._content
+        with context.store.reads() as reads:
+            subject = subject_of(reads, content, release)
+        wanted = _offered(subject)[1]
+        manifest = import_artifact(path, content.pieces, control).manifest
+        if manifest.artifact_id != wanted:
+            raise OtherArtifact(expected=wanted.hex(), found=manifest.artifact_id.hex())
+        content.small.put(manifest.encode())
+        with context.store.unit_of_work() as uow:
+            if not any(use.part is Part.PLAIN for use in uow.objects.of_artifact(wanted)):
+                now_ms = context.clock.now_ms()
+                uow.objects.want(
+                    [
+                        ObjectUse(one.root, one.size, wanted, Part.PLAIN, Whose.TRIAL)
+                        for one in manifest.files
+                    ],
+                    now_ms,
+                )
+                uow.objects.put_manifest(ManifestRow(wanted, now_ms))
+            uow.commit()
+        return self.find(subject)
+
     def evaluate(
         self,
         release: bytes,
@@ -92,13 +125,18 @@ class OpenEditions:
         return OpenQuality(target.artifact, edition.relation, edition.note, tuple(rows), grade)
 
     def _edition(self, subject: Subject) -> tuple[OpenTrial, Target]:
-        edition = subject.card.trial.open
-        if edition is None or edition.artifact is None:
-            raise TrialRefused("not_offered")
+        edition, artifact = _offered(subject)
         context = self._context
         with context.store.reads() as reads:
-            what = Named(edition.artifact, None)
+            what = Named(artifact, None)
             return edition, target_of(reads, self._content, context.identity, what)
+
+
+def _offered(subject: Subject) -> tuple[OpenTrial, bytes]:
+    edition = subject.card.trial.open
+    if edition is None or edition.artifact is None:
+        raise TrialRefused("not_offered")
+    return edition, edition.artifact
 
 
 def _wanted(target: Target, subject: Subject) -> Wanted:

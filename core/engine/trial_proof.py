@@ -23,14 +23,18 @@ from hanse.core.certify.warranty import BadWarranty, verify_proof
 from hanse.core.crypto.blobs import open_blob
 from hanse.core.engine.views import VerifyReport
 from hanse.core.errors import RejectedEntry, VerificationFailed
-from hanse.core.ledger.codec import decode, encode
+from hanse.core.ledger.codec import bound_items, decode, encode
 from hanse.core.ledger.disclosure import Disclosure, check_disclosure
 from hanse.core.ledger.entry import check_entry, parse_entry
 from hanse.core.ledger.feed import judge_body
 from hanse.core.ledger.identities import Void, speaks_for
 from hanse.core.ledger.kinds import Release1, Trial1, Warranty1
 from hanse.core.ledger.replay import MemoryLedger
-from hanse.core.limits import WARRANTY_FILE_ENTRIES_MAX, WARRANTY_FILE_SIZE_BYTES_MAX
+from hanse.core.limits import (
+    TRIAL_MESSAGE_ITEMS_MAX,
+    WARRANTY_FILE_ENTRIES_MAX,
+    WARRANTY_FILE_SIZE_BYTES_MAX,
+)
 from hanse.core.model.ids import identity_text
 from hanse.core.model.trial import Granted
 
@@ -213,7 +217,9 @@ def read_proof(raw: bytes) -> ProofFile:
     if not raw.startswith(MAGIC):
         raise BadProofFile(f"byte {len(_MAGIC_NAME)}", "another version")
     try:
-        return decode(raw.removeprefix(MAGIC), ProofFile)
+        body = raw.removeprefix(MAGIC)
+        bound_items(body, TRIAL_MESSAGE_ITEMS_MAX)
+        return decode(body, ProofFile)
     except RejectedEntry as error:
         raise BadProofFile(f"byte {len(MAGIC)}", f"{error.reason}: {error.detail}") from error
 

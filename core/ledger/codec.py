@@ -5,6 +5,7 @@
 * The values are null, bool, int of 64 bits with sign, text, bytes, list, and map
   with text keys.  No floats, no tags, no links.
 * Nesting ends at ``NESTING_DEPTH_MAX``, whatever the bytes claim.
+* What is read from something large is bounded by ``bound_items`` first.
 * ``decode`` and ``decode_any`` raise ``NotCanonical`` or ``BadShape`` and nothing
   else.  ``encode`` raises ``Unencodable``, which is a bug of ours: what a person
   typed is checked before.
@@ -35,6 +36,8 @@ INT_MAX: Final = 2**63 - 1
 T = TypeVar("T")
 
 _LINK: Final = b"\xd8\x2a"  # tag 42
+_BYTES, _TEXT, _LIST, _MAP, _TAG = 2, 3, 4, 5, 6  # major types
+_HEAD_WIDTHS: Final = {24: 1, 25: 2, 26: 4, 27: 8}  # of the number behind a head
 _BYTES_STAY_BYTES: Final = (bytes,)  # else msgspec reads text as base64 where bytes are expected
 _SCALARS: Final = frozenset({str, bytes, bool, type(None)})
 _CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -86,6 +89,34 @@ def decode_any(raw: bytes) -> object:
     if (fault := _fault(value)) is not None:
         raise BadShape(fault)
     return value
+
+
+def bound_items(raw: bytes, most: int) -> None:
+    """Raise ``BadShape`` when ``raw`` holds more than ``most`` values, before any of them is made.
+
+    A value of one byte takes some sixty in memory, so that what is large on purpose, because it
+    carries files, would take gigabytes.  Heads alone are read; what is not whole is left to the
+    decoder, which says so.
+    """
+    offset, awaited, seen, size = 0, 1, 0, len(raw)
+    while awaited and offset < size:
+        major, info = divmod(raw[offset], 32)
+        offset += 1
+        width = _HEAD_WIDTHS.get(info, 0)
+        number = int.from_bytes(raw[offset : offset + width], "big") if width else info
+        offset += width
+        awaited -= 1
+        seen += 1
+        if major in {_BYTES, _TEXT}:
+            offset += number
+        elif major == _LIST:
+            awaited += number
+        elif major == _MAP:
+            awaited += 2 * number
+        elif major == _TAG:
+            awaited += 1
+        if seen + awaited > most:
+            raise BadShape(f"more than {most} values")
 
 
 def is_text(value: str, *, multiline: bool) -> bool:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from hanse.core.attest.reproduction import is_reproduced
 from hanse.core.ledger.codec import decode_any
 from hanse.core.limits import FACET_TOKENS_REMEMBERED_MAX
 from hanse.core.market.facets import (
@@ -47,8 +48,7 @@ EDITION_FULL: Final = "full"
 MODE_ON_REQUEST: Final = "rfq"
 LEVEL_NONE: Final = 0
 LEVEL_REPRODUCED: Final = 4
-_REPRODUCED_BY_MIN: Final = 3
-_DIFFER_PART: Final = 4  # those who differ are less than a quarter of those who agree
+_ONE_MILLI: Final = 1000  # of trust: here every head counts as one
 _FAILED: Final = "FAILED"
 _AGREE: Final = "agree"
 _DIFFER: Final = "differ"
@@ -131,7 +131,7 @@ def findings(
     reproduced, differ = verdicts.count(_AGREE), verdicts.count(_DIFFER)
     failed = own is not None and own.outcome == _FAILED
     level = LEVEL_NONE if own is None or failed else cast("int", own.level)
-    is_enough = reproduced >= _REPRODUCED_BY_MIN and differ * _DIFFER_PART < reproduced
+    is_enough = is_reproduced(reproduced, reproduced * _ONE_MILLI, differ * _ONE_MILLI)
     return {
         "level": LEVEL_REPRODUCED if level and is_enough else level,
         "cert_failed": failed,

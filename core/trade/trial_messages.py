@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from hanse.core.crypto.signing import PREFIX_TRIAL, verify
 from hanse.core.errors import BadShape
-from hanse.core.ledger.codec import decode, encode
+from hanse.core.ledger.codec import bound_items, decode, encode
 from hanse.core.limits import (
     TRIAL_ANSWER_KEPT_BYTES_MAX,
+    TRIAL_MESSAGE_ITEMS_MAX,
     TRIAL_QUERY_KEPT_BYTES_MAX,
 )
 from hanse.core.model.trial import Answer, Query, SignedAnswer, SignedQuery
@@ -58,3 +59,4 @@ def is_signed_by(message: SignedQuery | SignedAnswer, device: AuthorKey) -> bool
 def _bound(raw: bytes, most: int) -> None:
     if len(raw) > most:
         raise BadShape(f"{len(raw)} bytes, limit {most}")
+    bound_items(raw, TRIAL_MESSAGE_ITEMS_MAX)

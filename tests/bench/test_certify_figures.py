@@ -1,4 +1,4 @@
-"""What certifying costs: whole runs of the suite, the window beside them, and verifying a result."""
+"""What certifying costs: the suite in full, the window beside it, and verifying a result."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _silent(*_: object, **__: object) -> None:
     """Tell nobody."""
 
 
-def _must(holds: bool, *_: object, **__: object) -> None:  # noqa: FBT001  as the demo calls it
+def _must(holds: bool, *_: object, **__: object) -> None:
     assert holds
 
 

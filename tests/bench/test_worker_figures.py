@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import statistics
 import subprocess
@@ -263,7 +264,10 @@ def test_the_lock_beside_the_import_of_the_runtime(tmp_path: Path) -> None:
 def spinning(path: Path) -> Path:
     """Make a model whose one loop never ends."""
     body = helper.make_graph(
-        [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Add", ["v", "v"], ["w"])],
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("Add", ["v", "v"], ["w"]),
+        ],
         "body",
         [
             helper.make_tensor_value_info("i", TensorProto.INT64, []),
@@ -276,7 +280,7 @@ def spinning(path: Path) -> Path:
         ],
     )
     trips = numpy_helper.from_array(np.array(2**60, np.int64), "trips")
-    true = numpy_helper.from_array(np.array(True), "true")  # noqa: FBT003
+    true = numpy_helper.from_array(np.array(True), "true")
     graph = helper.make_graph(
         [helper.make_node("Loop", ["trips", "true", "x"], ["y"], body=body)],
         "spinning",
@@ -345,7 +349,7 @@ def network(width: int, layers: int, inputs: int = 784) -> bytes:
     rng = np.random.default_rng(1)
     sizes = [inputs, *[width] * layers, 10]
     nodes, weights = [], []
-    for number, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for number, (before, after) in enumerate(itertools.pairwise(sizes)):
         values = (rng.normal(size=(before, after)) / np.sqrt(before)).astype(np.float32)
         weights.append(numpy_helper.from_array(values, f"w{number}"))
         source = "x" if number == 0 else f"r{number - 1}"

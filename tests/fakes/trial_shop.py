@@ -145,14 +145,18 @@ class Market:
         for engine, runner in ((self.selling, sells), (self.buying, buys)):
             engine.trials = TrialCases(engine.context, engine.content, runner)
 
-    def offer(self, sample_id: str, trials: Trials) -> PublishedView:
+    def offer(self, sample_id: str, trials: Trials, **values: object) -> PublishedView:
         """Let Anna publish another model, and Bert hold what anybody may of it."""
-        published = offer_sample(self.selling, self.base, sample_id, trials)
-        path = self.base / f"{published.release.hex()}.hanse-feed"
-        self.selling.ledger.export(path)
-        assert not self.buying.ledger.import_file(path).rejected
+        published = offer_sample(self.selling, self.base, sample_id, trials, **values)
+        self.bring()
         carry_sealed(self.selling, self.buying, published.release)
         return published
+
+    def bring(self) -> None:
+        """Bring to Bert what Anna has signed."""
+        path = self.base / f"{self.selling.ledger.show()[-1].seq}.hanse-feed"
+        self.selling.ledger.export(path)
+        assert not self.buying.ledger.import_file(path).rejected
 
     def close(self) -> None:
         self.selling.close()
@@ -166,13 +170,19 @@ class Market:
 
 
 def open_market(
-    base: Path, sample_id: str = "fraud-detection", trials: Trials = EVERY_WAY
+    base: Path,
+    sample_id: str = "fraud-detection",
+    trials: Trials = EVERY_WAY,
+    **values: object,
 ) -> Market:
-    """Publish a sample model and bring everything public of it to a buyer."""
+    """Publish a sample model and bring everything public of it to a buyer.
+
+    With ``untested=True`` no Worker runs it before; that takes seconds.
+    """
     anna = seller(base, "anna")
     bert = Person.make(base, "bert", anna.clock)
     with anna.open() as engine:
-        published = offer_sample(engine, base, sample_id, trials)
+        published = offer_sample(engine, base, sample_id, trials, **values)
     give(anna, bert, base)
     rows = base / "rows.csv"
     rows.write_bytes(sample_model(sample_id).rows())

@@ -452,6 +452,7 @@ def test_the_command_line_of_a_query_asks_the_same_query(monkeypatch):
         price_max_micro=20_000_000,
         size_max=5_000_000,
         level_min=2,
+        contradicted=False,
         identity=b"i" * 32,
         with_paused=True,
         sort="price_up",

@@ -92,7 +92,9 @@ def test_homes_and_caches_of_a_conversion_lie_in_its_scratch_folder(tmp_path):
 def test_a_file_that_needs_more_memory_than_there_is_is_a_limit(start, tmp_path):
     rows = {f"t{n}": row(4 * n, 4 * n + 4, [1]) for n in range(60_000)}
     (tmp_path / "m.safetensors").write_bytes(safetensors(rows, bytes(240_000)))
+    (tmp_path / "s.safetensors").write_bytes(safetensors({"t": row(0, 4, [1])}, bytes(4)))
     wide = start()
+    wide.inspect("s.safetensors", "safetensors", Control())  # its threads have their stacks now
     size = psutil.Process(wide._child.number).memory_info().vms
     narrow = start(WorkerLimits(size + 4 * 2**20, cpu_seconds=50, wall_seconds=50.0))
     with pytest.raises(WorkerFailed) as failed:
