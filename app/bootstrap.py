@@ -59,6 +59,7 @@ class Hanse:
             chance=self.chance,
             read_only=read_only,
             app=program_version(),
+            is_warm=not read_only,
         )
 
     def _home(self, folder: Path) -> Home:

@@ -94,7 +94,7 @@ class _Demo:
         return _Person(home, phrase, view)
 
     def open(self, home: Home) -> Engine:
-        engine = Engine.open(home, clock=self._clock, chance=self._chance)
+        engine = Engine.open(home, clock=self._clock, chance=self._chance, is_warm=True)
         engine.accounts.unlock(_PASSPHRASE)
         return engine
 

@@ -13,6 +13,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
 from hanse.core.certify.client import WorkerClient
+from hanse.core.certify.warm import WarmRunner
 from hanse.core.engine.accounts import Accounts
 from hanse.core.engine.backups import Backups
 from hanse.core.engine.catalogue import Catalogue
@@ -86,12 +87,14 @@ class Engine:
         read_only: bool = False,
         runner: ModelRunner | None = None,
         app: str = "",
+        is_warm: bool = False,
     ) -> Engine:
         """Open the Account in ``home``, or raise and leave everything as it was.
 
         ``read_only`` takes no lock and writes nothing; it reads beside a process
         that holds the folder.  ``runner`` starts Workers; the program's own by default.
-        ``app`` is the version of this program, which Certificates state.
+        ``app`` is the version of this program, which Certificates state.  With ``is_warm`` the
+        next Worker is begun while there is none to wait for, once models were looked at.
         """
         if not home.keystore.exists():
             raise NoAccount(path=home.folder)
@@ -106,6 +109,9 @@ class Engine:
             if state is CopyState.MOVED and not read_only:
                 write_mark(home.folder, chance.bytes(MARK_SALT_SIZE_BYTES))
             context = Context(home, store, clock, chance, public, state)
+            if runner is None and is_warm:
+                runner = warm = WarmRunner(WorkerClient())
+                stack.callback(warm.close)
             engine = cls(context, stack.pop_all(), runner or WorkerClient(), app)
         if not read_only:
             # Whoever cannot write now erases the keys of a trial that is over before he runs it.

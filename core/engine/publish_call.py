@@ -206,7 +206,7 @@ def publish_model(
     given = data_dir if data_dir is not None else os.environ.get("HANSE_DATA_DIR")
     folder = the_account_folder(base_folder()) if not given else Path(given).expanduser()
     home = Home(folder, config_folder(os.environ))
-    with Engine.open(home, clock=SystemClock(), chance=SystemChance()) as engine:
+    with Engine.open(home, clock=SystemClock(), chance=SystemChance(), is_warm=True) as engine:
         engine.accounts.unlock(_passphrase(home, language) if passphrase is None else passphrase)
         agree = None if confirm is None else (lambda view, _: confirm(view.draft))
         return offer(engine, call, language, Control(), agree=agree, echo=echo)

@@ -1,5 +1,7 @@
 """A loaded model and the rows that are given to it: together where it takes rows, else one by one.
 
+* How many go together grows while they are answered at once, and shrinks when they are not: a
+  first answer does not wait for a thousandth, and no question outlasts its wall limit.
 * A model with states, with an input that has no dimensions, or whose outputs are not by rows is
   run once for each row; all others by batches.
 * States begin at zero with every row, or go from each row to the next.
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
     from hanse.core.model.control import Control
     from hanse.core.model.running import Loaded, Ran, Worker
 
-_BATCH: Final = 64
+_BATCH: Final = 256
+_ROWS_MOST: Final = 1024  # in one question
+_FAST_NS: Final = 20_000_000  # then more rows may go together
+_SLOW_NS: Final = 500_000_000  # then fewer: each question must be answered in its time
 _REFUSED: Final = "refused"
 
 
@@ -74,6 +79,7 @@ class RunSession:
         self._scalars = {one.name for one in loaded.inputs if one.shape == ()}
         self._state = {name: _zero(inputs[name]) for _, name in states}
         self._is_by_rows = not self._states and not self._scalars
+        self._at_once = 1
 
     @property
     def isolation(self) -> str:
@@ -85,6 +91,11 @@ class RunSession:
         """Return what runs the model, with its version."""
         return f"{self._loaded.runtime} {self._loaded.version}"
 
+    @property
+    def rows_at_once(self) -> int:
+        """Return how many rows are best given together now."""
+        return self._at_once if self._is_by_rows else 1
+
     def run(self, inputs: Mapping[str, Array], n: int, control: Control) -> dict[str, Array]:
         """Run ``n`` rows; every output returned has as many.
 
@@ -93,7 +104,7 @@ class RunSession:
         if not self._is_by_rows:
             return self._one_by_one(inputs, n, control)
         try:
-            return self._together(inputs, n, control)
+            return self._in_parts(inputs, n, control)
         except WorkerFailed as error:
             if error.kind != _REFUSED:
                 raise
@@ -102,6 +113,24 @@ class RunSession:
             found = self._one_by_one(inputs, n, control)
             self._is_by_rows = False
             return found
+
+    def _in_parts(self, inputs: Mapping[str, Array], n: int, control: Control) -> dict[str, Array]:
+        parts: list[dict[str, Array]] = []
+        start = 0
+        while start < n:
+            control.checkpoint("run", start, n)
+            size, before = min(self._at_once, n - start), self.ns
+            part = {name: one[start : start + size] for name, one in inputs.items()}
+            parts.append(self._together(part, size, control))
+            self._adapt(size, self.ns - before)
+            start += size
+        return parts[0] if len(parts) == 1 else _joined(parts)
+
+    def _adapt(self, size: int, ns: int) -> None:
+        if ns < _FAST_NS and size == self._at_once:
+            self._at_once = min(2 * size, _ROWS_MOST)
+        elif ns > _SLOW_NS:
+            self._at_once = max(1, size // 2)
 
     def _together(self, inputs: Mapping[str, Array], n: int, control: Control) -> dict[str, Array]:
         firsts = {one.shape[0] for one in self._loaded.inputs if one.shape}
@@ -124,14 +153,9 @@ class RunSession:
         except WorkerFailed:
             self._state = before  # the rows are given again, each by itself
             raise
-        found = {}
-        for name in parts[0].outputs:
-            rows = [_alone(part.outputs[name]) for part in parts]
-            shapes = {one.shape for one in rows}
-            if len(shapes) > 1:
-                raise OutputsUnusable("rows", f"{name}: {sorted(shapes)[:2]}")
-            found[name] = np.concatenate(rows)
-        return found
+        return _joined(
+            [{name: _alone(one) for name, one in part.outputs.items()} for part in parts]
+        )
 
     def _step(self, row: Mapping[str, Array], control: Control) -> Ran:
         given = {
@@ -143,6 +167,18 @@ class RunSession:
         if self._is_stateful:
             self._state = {name: ran.outputs[output] for output, name in self._states}
         return ran
+
+
+def _joined(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Put rows behind each other, or raise ``OutputsUnusable`` where they are unlike."""
+    found = {}
+    for name in parts[0]:
+        rows = [part[name] for part in parts]
+        shapes = sorted({one.shape[1:] for one in rows})
+        if len(shapes) > 1:
+            raise OutputsUnusable("rows", f"{name}: {shapes[0]}, {shapes[1]}")
+        found[name] = np.concatenate(rows)
+    return found
 
 
 def _zero(tensor: TensorFacts) -> Array:

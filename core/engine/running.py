@@ -61,7 +61,6 @@ if TYPE_CHECKING:
 NOTICE_MEDICAL: Final = "run.notice.medical"
 ROWS_KEPT: Final = 1000  # of answers that go to no file
 _CPU_SECONDS: Final = 30 * 24 * 60 * 60  # a stream may run for weeks; each question has its wall
-_LINES_AT_ONCE: Final = 64
 _SHOWN_DIGITS: Final = 12
 _MEDICAL: Final = "medical"
 T = TypeVar("T")
@@ -303,7 +302,7 @@ class Running:
         """
         _check_states(what, request)
         with self._model(what, control) as model:
-            first = lines.take(_LINES_AT_ONCE, control)  # before a run is counted
+            first = lines.take(1, control)  # before a run is counted
             with self._session(what, model, request, control) as session:
                 wanted = rows_wanted(session.wanted, (one for _, one in what.states))
                 stream = StreamAnswers(
@@ -316,7 +315,7 @@ class Running:
                 some = first
                 while some:
                     write(stream.answer(some, control))
-                    some = lines.take(_LINES_AT_ONCE, control)
+                    some = lines.take(session.rows_at_once, control)
                 return StreamReport(
                     lines=stream.lines,
                     failed=stream.failed,

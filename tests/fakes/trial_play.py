@@ -18,6 +18,8 @@ from tests.fakes.trial_shop import DAY_MS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hanse.core.engine.certify_target import CertifyRequest
+    from hanse.core.engine.certifying import Certifying
     from hanse.core.engine.trial_views import AnsweredFile
     from hanse.core.model.arrays import Array
     from hanse.core.model.trial import Query
@@ -64,6 +66,11 @@ def sealed(market: Market, release: bytes = b"") -> tuple[bytes, bytes]:
     reply = market.selling.trials.answering.answer(buying.outgoing(trial), Control()).reply
     buying.take(reply)
     return trial, reply
+
+
+def job_of(certifying: Certifying, request: CertifyRequest) -> int:
+    """Queue a certification."""
+    return certifying.queue(request, now=True).row.job
 
 
 def next_query(market: Market, trial: bytes) -> Query:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
+import onnx
 import onnxruntime
 
 from hanse.core.certify.client import WorkerClient
@@ -58,15 +59,30 @@ def offer_sample(
     return engine.publishing.publish(draft, engine.publishing.preview(draft, Control()))
 
 
+def twin(sample_id: str, named: str) -> bytes:
+    """Return a sample model as another Artifact that gives the same answers."""
+    graph = onnx.load_from_string(sample_model(sample_id).graph())
+    graph.doc_string = named
+    return graph.SerializeToString()
+
+
 def draft_sample(
-    engine: Engine, base: Path, sample_id: str, trials: Trials, **values: object
+    engine: Engine,
+    base: Path,
+    sample_id: str,
+    trials: Trials,
+    named: str = "",
+    **values: object,
 ) -> DraftView:
-    """Import one sample model and describe it, ready to be published."""
+    """Import one sample model and describe it, ready to be published.
+
+    What is offered already is not offered again: ``named`` makes a twin of it.
+    """
     sample = sample_model(sample_id)
     folder = base / f"{sample_id}-{len(list(base.iterdir()))}"
     folder.mkdir()
     file = folder / "model.onnx"
-    file.write_bytes(sample.graph())
+    file.write_bytes(twin(sample_id, named) if named else sample.graph())
     described = sample.draft("en")
 
     def change(draft: Draft) -> Draft:

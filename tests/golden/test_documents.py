@@ -17,7 +17,9 @@ from hanse.core.ledger.feed import BodyState, FeedState
 from hanse.core.ledger.kinds import INNER_KINDS, KINDS, Identity1, encode_body
 from hanse.core.ledger.quotas import Tier
 from hanse.core.ledger.tree import Peaks
+from hanse.core.model.trial import TrialState
 from hanse.core.store.drafts import DraftState
+from hanse.core.store.jobs import JobState
 from tests.golden import make_protocol
 from tests.vectors import make_feeds, make_keys
 
@@ -125,7 +127,9 @@ def test_every_kind_is_in_the_glossary_or_the_protocol():
 
 
 @pytest.mark.parametrize(
-    "states", [BodyState, FeedState, CopyState, DraftState], ids=lambda it: it.__name__
+    "states",
+    [BodyState, FeedState, CopyState, DraftState, JobState, TrialState],
+    ids=lambda it: it.__name__,
 )
 def test_every_state_is_in_the_glossary(states):
     assert [it.value for it in states if f"`{it.value}`" not in GLOSSARY] == []

@@ -328,6 +328,20 @@ def test_ctrl_c_ends_within_two_seconds_and_the_same_command_goes_on(anna):
     anna.ok("job", "cancel", jobs[0]["job"])
 
 
+def test_ctrl_c_leaves_the_queue_for_later(anna):
+    term = anna.term
+    job = anna.json("certify", anna.model["listing"], *QUICK, "--background")["job"]
+    console = Impatient("check 1 of")
+    outside = Bootstrap(console, term.environ, SystemClock(), term.chance)
+    assert main([str(it) for it in ("job", "run", *anna.common)], outside) == EXIT_NO
+    assert time.monotonic() - console.pressed_at < 2
+    assert "hanse job run goes on" in console.out_text
+    assert anna.json("job", "list")[0]["state"] == "INTERRUPTED"
+    anna.ok("job", "resume", job)
+    assert anna.json("job", "list")[0]["state"] == "QUEUED"
+    anna.ok("job", "cancel", job)
+
+
 # --- bad input ------------------------------------------------------------------------------
 
 

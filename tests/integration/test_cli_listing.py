@@ -224,13 +224,14 @@ def test_what_is_signed_is_what_was_shown(tidy, tmp_path):
     path = weights(tmp_path / "s.safetensors")
     given = ("--name", "N", "--description", "d", "--price", "1", "--as-is")
     tidy.ok("listing", "publish", path, *given, answers=["y"])
-    shown = re.findall(r"^  entry +([0-9a-f]{64})$", tidy.said, re.MULTILINE)
+    said = tidy.said
+    shown = re.findall(r"^  entry +([0-9a-f]{64})$", said, re.MULTILINE)
     newest = tidy.json("ledger", "show", "--tail", "4")
     assert [it["entry_id"] for it in newest] == shown or [
         it["entry_id"] for it in reversed(newest)
     ] == shown
-    assert "The certificate states:" in tidy.said
-    assert "Tested here before publishing" in tidy.said
+    assert "The certificate states:" in said
+    assert "Tested here before publishing" in said
 
 
 def test_a_cancelled_work_says_how_to_go_on(tidy, tmp_path, monkeypatch):

@@ -11,7 +11,9 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from hanse.core import Ledger, publish_model
 from hanse.core.engine.publish_call import (
@@ -461,3 +463,41 @@ def test_a_person_who_says_no_keeps_the_draft_and_signs_nothing(call: Call, weig
         assert engine.publishing.view(kept.draft_id).state is DraftState.PUBLISHED
         assert {row.listing for row in engine.catalogue.own()} - before == {done.listing_id}
     assert call.drafts() == drafts
+
+
+# --- the gate -------------------------------------------------------------------------------
+
+
+def answers_by_company(path: Path) -> Path:
+    """Write a model that gives a row another answer beside other rows: no batch equals it."""
+    rows = ["n", 3]
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["x", "axes"], ["mean"], keepdims=1),
+            helper.make_node("Sub", ["x", "mean"], ["y"]),
+        ],
+        "company",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, rows)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, rows)],
+        [helper.make_tensor("axes", TensorProto.INT64, [1], [0])],
+    )
+    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 18)])
+    onnx.save(model, path)
+    return path
+
+
+def test_a_check_that_fails_is_told_with_its_reason_unless_it_is_listed_untested(
+    call: Call, tmp_path: Path
+) -> None:
+    path = answers_by_company(tmp_path / "company.onnx")
+    before = call.seqs()
+    with pytest.raises(PublishRefused) as caught:
+        call("Company", "d", path, 5)
+    check, reason = caught.value.reasons
+    assert "Batch equals single runs" in check
+    assert "In a batch the answer to row" in reason
+    assert call.lines == ["Model 'Company' could not be published.", check, reason]
+    assert call.seqs() == before
+    done = call("Company", "d", path, 5, untested=True)
+    assert done.level == 0
+    assert call.lines[0] == "Model 'Company' has been published."

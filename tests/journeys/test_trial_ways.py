@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,6 +19,7 @@ from hanse.core.certify.data import DataMapping
 from hanse.core.certify.data.costs import CostMatrix
 from hanse.core.engine.certify_target import ArtifactNotHeld, CertifyRequest
 from hanse.core.engine.trial_bakeoff import Candidate
+from hanse.core.engine.trial_buyer import BegunElsewhere, Question
 from hanse.core.engine.trial_data import OwnData
 from hanse.core.engine.trial_replaying import OtherArtifact
 from hanse.core.engine.trial_sealed import NotForCertifying
@@ -29,9 +29,11 @@ from hanse.core.model.card import Recipe, SealedTrial, Trials
 from hanse.core.model.certificate import Reproduces
 from hanse.core.model.control import Control
 from hanse.core.model.ids import EntryId
+from hanse.core.store.jobs import JobState
+from hanse.core.store.objects import Part
 from hanse.core.trade.trial_rules import TrialRefused, TrialSpent
 from tests.fakes.shop import AS_IS, carry_sealed, said
-from tests.fakes.trial_play import sealed
+from tests.fakes.trial_play import job_of, sealed
 from tests.fakes.trial_shop import (
     DAY_MS,
     EVERY_WAY,
@@ -39,6 +41,7 @@ from tests.fakes.trial_shop import (
     in_process,
     open_edition,
     open_market,
+    twin,
 )
 
 if TYPE_CHECKING:
@@ -62,7 +65,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
 
 
 @pytest.fixture
-def workers(market: Market) -> Iterator[None]:
+def _workers(market: Market) -> Iterator[None]:
     """Run models in locked Workers, for this test."""
     before = (market.sells, market.buys)
     market.work(WorkerClient(), WorkerClient())
@@ -84,12 +87,12 @@ def outgoing_work(market: Market) -> tuple[int, int]:
 def editions(market: Market) -> tuple[PublishedView, Path]:
     """A full Release whose card names a smaller edition, and the edition's file."""
     file = market.base / "edition.onnx"
-    graph = onnx.load_from_string(sample_model("fraud-detection").graph())
-    graph.doc_string = "another artifact, with the same answers"
-    onnx.save(graph, file)
+    file.write_bytes(twin("fraud-detection", "the edition"))
     begun = market.selling.publishing.begin(file, Control(), preparation=AS_IS)
     assert begun.draft.artifact is not None
-    full = market.offer("fraud-detection", open_edition(begun.draft.artifact), untested=True)
+    full = market.offer(
+        "fraud-detection", open_edition(begun.draft.artifact), named="full", untested=True
+    )
     publishing = market.selling.publishing
     draft = publishing.begin(file, Control(), listing=full.listing, preparation=AS_IS).draft_id
     described = sample_model("fraud-detection").draft("en")
@@ -97,10 +100,17 @@ def editions(market: Market) -> tuple[PublishedView, Path]:
     def change(known: object) -> object:
         card = msgspec.structs.replace(described.card, variants=known.card.variants)
         return msgspec.structs.replace(
-            known, card=card, edition="trial", of=full.release, version="1.0.0-try", untested=True
+            known,
+            card=card,
+            edition="trial",
+            of=full.release,
+            supersedes=None,
+            version="1.0.0-try",
+            untested=True,
         )
 
     publishing.edit(draft, change)
+    print([(p.code, p.values) for d in publishing.drafts() if d.draft_id == draft for p in d.errors])
     edition = publishing.publish(draft, publishing.preview(draft, Control()))
     market.bring()
     with market.selling.context.store.reads() as reads:
@@ -194,15 +204,9 @@ def test_a_column_of_the_data_is_told_apart_by_its_values(market: Market) -> Non
     assert all(one.value_micro is not None for one in by_slice.values())
     # Signed answers need no slices: the same mapping is asked about all the same.
     asked = market.buying.trials.buying.start(
-        market.published.release, "answers", Control(), question(data)
+        market.published.release, "answers", Control(), Question(data)
     )
     assert asked.committed == len(rows)
-
-
-def question(data: OwnData) -> object:
-    from hanse.core.engine.trial_buyer import Question
-
-    return Question(data)
 
 
 def picture_model(path: Path) -> Path:
@@ -225,7 +229,7 @@ def picture_model(path: Path) -> Path:
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2])],
         [
             numpy_helper.from_array(weights, "weights"),
-            numpy_helper.from_array(np.full(1, 100, np.float32), "middle"),
+            numpy_helper.from_array(np.full(1, 110, np.float32), "middle"),
             numpy_helper.from_array(ends, "ends"),
         ],
     )
@@ -234,9 +238,8 @@ def picture_model(path: Path) -> Path:
     return path
 
 
-def test_a_folder_of_pictures_is_tried_sealed_and_by_signed_answers(
-    market: Market, workers: None
-) -> None:
+@pytest.mark.usefixtures("_workers")
+def test_a_folder_of_pictures_is_tried_sealed_and_by_signed_answers(market: Market) -> None:
     publishing = market.selling.publishing
     file = picture_model(market.base / "brightness.onnx")
     draft = publishing.begin(file, Control(), preparation=AS_IS).draft_id
@@ -270,7 +273,7 @@ def test_a_folder_of_pictures_is_tried_sealed_and_by_signed_answers(
     assert (found.rows[0].n, found.rows[0].value_micro) == (12, 1_000_000)
     market.selling.catalogue.follow(market.bert.view.identity, 1)
     buying, answering = market.buying.trials.buying, market.selling.trials.answering
-    by_answers = buying.start(offered.release, "answers", Control(), question(data)).trial
+    by_answers = buying.start(offered.release, "answers", Control(), Question(data)).trial
     buying.take(answering.answer(buying.outgoing(by_answers), Control()).reply)
     reply = answering.answer(buying.next_queries(by_answers), Control(), market.pace)
     assert (reply.answered, buying.take(reply.reply).over) == (12, "answers")
@@ -281,8 +284,9 @@ def test_a_folder_of_pictures_is_tried_sealed_and_by_signed_answers(
 # --- bake-off -------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("_workers")
 def test_a_bake_off_ranks_an_edition_a_sealed_trial_and_an_own_model_by_what_errors_cost(
-    market: Market, editions: tuple[PublishedView, Path], workers: None
+    market: Market, editions: tuple[PublishedView, Path]
 ) -> None:
     full, file = editions
     market.buying.trials.editions.bring(full.release, file, Control())
@@ -330,7 +334,7 @@ def test_a_bake_off_ranks_an_edition_a_sealed_trial_and_an_own_model_by_what_err
 def test_a_trial_that_is_not_for_certifying_certifies_nothing_and_counts_no_run(
     market: Market,
 ) -> None:
-    offered = market.offer("fraud-detection", NOT_TO_CERTIFY, untested=True)
+    offered = market.offer("fraud-detection", NOT_TO_CERTIFY, named="other", untested=True)
     trial, _ = sealed(market, offered.release)
     view = market.buying.trials.buying.show(trial)
     assert not view.may_certify
@@ -342,17 +346,20 @@ def test_a_trial_that_is_not_for_certifying_certifies_nothing_and_counts_no_run(
     with pytest.raises(NotForCertifying) as caught:
         certifying.run(job, Control())
     said(caught.value)
-    assert certifying.job(job).row.state.value == "failed"
+    assert certifying.job(job).row.state is JobState.FAILED
     assert market.buying.trials.buying.show(trial).runs_used == 0
 
 
+@pytest.mark.parametrize("level", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_tester_reproduces_the_sellers_certificate_through_a_sealed_trial(
-    market: Market,
+    market: Market, level: int
 ) -> None:
     published = market.published
     with market.selling.context.store.reads() as reads:
         release = reads.listings.release(EntryId(published.release))
-    request = CertifyRequest(artifact=release.artifact, release=release.release, suite="quick")
+    request = CertifyRequest(
+        artifact=release.artifact, release=release.release, suite="quick", level_most=level
+    )
     selling = market.selling.certifying
     cert = selling.sign(selling.preview(selling.run(job_of(selling, request), Control()).row.job))
     market.bring()
@@ -364,7 +371,7 @@ def test_a_tester_reproduces_the_sellers_certificate_through_a_sealed_trial(
     asked = msgspec.structs.replace(request, trial=trial, reproduces=cert)
     done = buying.run(job_of(buying, asked), Control())
     assert done.tested is not None
-    assert done.tested.measured.outcome != "FAILED"
+    assert (done.tested.measured.outcome != "FAILED", done.tested.measured.level) == (True, level)
     assert done.tested.measured.golden is not None
     assert market.buying.trials.buying.show(trial).runs_used == 1
     to_sign = buying.preview(done.row.job)
@@ -376,11 +383,7 @@ def test_a_tester_reproduces_the_sellers_certificate_through_a_sealed_trial(
     view = market.buying.certificates.of_release(release.release)
     assert view is not None
     with market.buying.context.store.reads() as reads:
-        assert not reads.objects.of_artifact(release.artifact)[0].part.value == "plain"
-
-
-def job_of(certifying: object, request: CertifyRequest) -> int:
-    return certifying.queue(request, now=True).row.job
+        assert all(use.part is Part.CIPHER for use in reads.objects.of_artifact(release.artifact))
 
 
 # --- what is held, and for how long ---------------------------------------------------------
@@ -434,8 +437,6 @@ def test_a_restored_device_is_told_that_the_trial_was_begun_elsewhere(market: Ma
     copy = market.base / "bert.hanse-feed"
     market.buying.ledger.export(copy)
     restored, _ = market.bert.restore_to(market.base / "restored", copy)
-    from hanse.core.engine.trial_buyer import BegunElsewhere
-
     with restored.open() as engine:
         for act in (
             lambda: engine.trials.buying.take(reply),
@@ -448,6 +449,3 @@ def test_a_restored_device_is_told_that_the_trial_was_begun_elsewhere(market: Ma
             said(caught.value)
             assert caught.value.values["device"] == market.buying.context.device
         assert engine.trials.page("buyer") == ()
-
-
-_ = replace
