@@ -12,6 +12,7 @@ Checks are ``hanse.core.certify``'s, the statement ``hanse.core.attest``'s.
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
@@ -78,11 +79,12 @@ if TYPE_CHECKING:
     from hanse.core.model.running import ModelRunner
     from hanse.core.model.suite import Suite
     from hanse.core.store.jobs import JobRow
-    from hanse.core.store.unit_of_work import Repositories
+    from hanse.core.store.unit_of_work import Repositories, UnitOfWork
 
 _NONCE_SIZE_BYTES: Final = 16
 _JOBS_LOOKED_AT: Final = 200
 _THREADS_MOST: Final = 64
+_LOOK_SECONDS: Final = 0.1  # between two looks at a job that another thread runs
 _NO_METRIC: Final = frozenset(  # tasks that no number here judges
     {"feature-extraction", "text-generation", "text-to-speech", "image-to-text"}
 )
@@ -150,6 +152,8 @@ class Certifying:
         self._content = content
         self._runner = runner
         self._app = app
+        self._lock = threading.Lock()
+        self._under_way: dict[int, threading.Event] = {}
 
     def named(self, text: str) -> Target:
         """Return what a person means by the first digits of an id, or raise what is wrong.
@@ -169,6 +173,16 @@ class Certifying:
 
     def queue(self, request: CertifyRequest, *, now: bool, again: bool = True) -> JobView:
         """Keep a job; the same thing that is not finished is not queued twice."""
+        with self._context.store.unit_of_work() as uow:
+            view = self.queue_in(uow, request, now=now, again=again)
+            uow.jobs.sweep()
+            uow.commit()
+        return view
+
+    def queue_in(
+        self, uow: UnitOfWork, request: CertifyRequest, *, now: bool, again: bool = True
+    ) -> JobView:
+        """Keep a job in the caller's transaction."""
         suite_of(request.suite)
         raw = encode(request)
         new = NewJob(
@@ -178,11 +192,7 @@ class Certifying:
             artifact=request.artifact,
             priority=PRIORITY_NOW if now else PRIORITY_BACKGROUND,
         )
-        with self._context.store.unit_of_work() as uow:
-            row = uow.jobs.queue(new, self._context.clock.now_ms(), again=again)
-            uow.jobs.sweep()
-            uow.commit()
-        return _view(row)
+        return _view(uow.jobs.queue(new, self._context.clock.now_ms(), again=again))
 
     def jobs(self, before: int | None = None) -> tuple[JobView, ...]:
         """Return jobs, the newest first; ``before`` is the number of the last one shown."""
@@ -253,11 +263,32 @@ class Certifying:
         ends it is noted with the job and raised.  On no more than ``cores`` cores, 0 for what
         the job asks.
         """
+        with self._lock:
+            other = self._under_way.get(job)
+            ended = self._under_way.setdefault(job, threading.Event())
+        if other is not None:  # another thread of ours runs it: there is nothing to do but wait
+            while not other.wait(_LOOK_SECONDS):
+                control.checkpoint("certify", 0, 1)
+            return self.job(job)
+        try:
+            return self._run_alone(job, control, is_interrupted, cores)
+        finally:
+            with self._lock:
+                del self._under_way[job]
+            ended.set()
+
+    def _run_alone(
+        self, job: int, control: Control, is_interrupted: Callable[[], bool], cores: int
+    ) -> JobView:
         clock = self._context.clock
         with self._context.store.unit_of_work() as uow:
             row = uow.jobs.get(job)
             if row is None:
                 raise JobUnknown(job=job)
+            if row.state is JobState.DONE:  # by another thread, a moment ago
+                return _view(row)
+            if row.state in (JobState.STAGING, JobState.RUNNING):
+                row = uow.jobs.interrupted(job, clock.now_ms())  # by the end of its program
             if row.state is JobState.INTERRUPTED:
                 uow.jobs.requeue(job, clock.now_ms())
             row = uow.jobs.start(job, clock.now_ms())

@@ -67,7 +67,8 @@ def _of_what_it_follows(held: Repositories, draft: Draft, identity: IdentityId) 
     if found.listing.state == "withdrawn":
         title = found.listing.title
         problems.append(Problem("listing.withdrawn", "listing", {"title": title}))
-    if found.release is not None and draft.artifact is not None:
+    follows = draft.edition == "full"  # an edition to try stands beside the full one
+    if follows and found.release is not None and draft.artifact is not None:
         new = _with_version_and_artifact(found.release, draft)
         problems += may_supersede(found.release, new)
     return problems

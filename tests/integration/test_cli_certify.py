@@ -11,6 +11,7 @@ import pytest
 
 from hanse.app.bootstrap import Bootstrap
 from hanse.app.cli import main
+from hanse.core.certify.client import WorkerClient
 from hanse.core.certify.lockdown import Offer
 from hanse.core.clock import SystemClock
 from hanse.core.engine.engine import Engine
@@ -451,11 +452,14 @@ def test_a_file_that_may_carry_code_is_refused_and_leaves_no_draft(anna, tmp_pat
 
 
 def test_without_a_sandbox_nothing_runs_and_the_doctor_says_why(anna, monkeypatch):
-    class NoLock:
+    class NoLock(WorkerClient):
         """A system that cannot lock a child down."""
 
-        def start(self, *_arguments, **_names):
+        def start_on(self, *_arguments, **_names):
             raise NoSandbox(layer="landlock", reason="no_landlock")
+
+        def start_waiting(self):
+            return None
 
     monkeypatch.setattr("hanse.core.engine.engine.WorkerClient", NoLock)
     missing = (("landlock", "no_landlock"),)

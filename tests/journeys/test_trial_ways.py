@@ -110,7 +110,6 @@ def editions(market: Market) -> tuple[PublishedView, Path]:
         )
 
     publishing.edit(draft, change)
-    print([(p.code, p.values) for d in publishing.drafts() if d.draft_id == draft for p in d.errors])
     edition = publishing.publish(draft, publishing.preview(draft, Control()))
     market.bring()
     with market.selling.context.store.reads() as reads:
