@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     from hanse.core.model.running import ModelRunner
     from hanse.core.model.suite import Suite
     from hanse.core.store.jobs import JobRow
-    from hanse.core.store.unit_of_work import Repositories, UnitOfWork
+    from hanse.core.store.unit_of_work import Repositories
 
 _NONCE_SIZE_BYTES: Final = 16
 _JOBS_LOOKED_AT: Final = 200
@@ -173,16 +173,6 @@ class Certifying:
 
     def queue(self, request: CertifyRequest, *, now: bool, again: bool = True) -> JobView:
         """Keep a job; the same thing that is not finished is not queued twice."""
-        with self._context.store.unit_of_work() as uow:
-            view = self.queue_in(uow, request, now=now, again=again)
-            uow.jobs.sweep()
-            uow.commit()
-        return view
-
-    def queue_in(
-        self, uow: UnitOfWork, request: CertifyRequest, *, now: bool, again: bool = True
-    ) -> JobView:
-        """Keep a job in the caller's transaction."""
         suite_of(request.suite)
         raw = encode(request)
         new = NewJob(
@@ -192,7 +182,11 @@ class Certifying:
             artifact=request.artifact,
             priority=PRIORITY_NOW if now else PRIORITY_BACKGROUND,
         )
-        return _view(uow.jobs.queue(new, self._context.clock.now_ms(), again=again))
+        with self._context.store.unit_of_work() as uow:
+            row = uow.jobs.queue(new, self._context.clock.now_ms(), again=again)
+            uow.jobs.sweep()
+            uow.commit()
+        return _view(row)
 
     def jobs(self, before: int | None = None) -> tuple[JobView, ...]:
         """Return jobs, the newest first; ``before`` is the number of the last one shown."""

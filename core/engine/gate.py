@@ -11,7 +11,6 @@ What is signed of it is planned with the Release, in one transaction.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from hanse.core.certify.checks.results import sentence_code
@@ -20,7 +19,6 @@ from hanse.core.engine.certifying import NotTested, plan_certificate, suite_of
 from hanse.core.engine.draft_problems import level_of
 from hanse.core.model.ids import EntryId
 from hanse.core.model.problem import Problem
-from hanse.core.store.jobs import TooManyJobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from hanse.core.model.card import ModelCard
     from hanse.core.model.control import Control
     from hanse.core.model.listing import Draft
-    from hanse.core.store.unit_of_work import Repositories, UnitOfWork
+    from hanse.core.store.unit_of_work import Repositories
 
 SUITE: Final = "core"
 LEVEL: Final = 2
@@ -71,16 +69,6 @@ class Gate:
         view = self._certifying.run(job, control)
         if view.tested is None:  # another thread ran it, and was stopped
             raise NotTested(job=job, state=view.row.state.value)
-
-    def queue_measuring(self, uow: UnitOfWork, draft: Draft, release: EntryId) -> None:
-        """Queue what takes longer: measuring a published model, once, in the background."""
-        tested = self.tested(uow, draft)
-        if tested is None or tested.measured.level > LEVEL:
-            return
-        assert draft.artifact is not None
-        request = CertifyRequest(artifact=draft.artifact, release=release, suite=SUITE)
-        with suppress(TooManyJobs):  # the model is published all the same
-            self._certifying.queue_in(uow, request, now=False, again=False)
 
     def problems(self, held: Repositories, draft: Draft) -> tuple[Problem, ...]:
         """Return what stops publishing: the first check that failed up to Level 2, and why."""

@@ -358,7 +358,6 @@ class Publishing:
             listing = draft.listing or ids["listing/1"]
             release = ids["release/1"]
             uow.objects.put_manifest(self._held_for(uow, draft, release))
-            self._gate.queue_measuring(uow, draft, EntryId(release))
             uow.drafts.advance(
                 draft_id, DraftState.PUBLISHED, context.clock.now_ms(), listing=EntryId(listing)
             )

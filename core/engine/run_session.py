@@ -1,7 +1,9 @@
 """A loaded model and the rows that are given to it: together where it takes rows, else one by one.
 
-* How many go together grows while they are answered at once, and shrinks when they are not: a
-  first answer does not wait for a thousandth, and no question outlasts its wall limit.
+* Rows of a file go together in a fixed number, so that the same file gives the same answers to
+  the last digit: a runtime adds up in another order when there are more rows.
+* Of a stream more go together while they are answered at once, and fewer when they are not: a
+  first answer does not wait for a thousandth.
 * A model with states, with an input that has no dimensions, or whose outputs are not by rows is
   run once for each row; all others by batches.
 * States begin at zero with every row, or go from each row to the next.
@@ -29,10 +31,10 @@ if TYPE_CHECKING:
     from hanse.core.model.control import Control
     from hanse.core.model.running import Loaded, Ran, Worker
 
-_BATCH: Final = 256
-_ROWS_MOST: Final = 1024  # in one question
+_BATCH: Final = 64
+_ROWS_MOST: Final = 512  # of a stream, in one question
 _FAST_NS: Final = 20_000_000  # then more rows may go together
-_SLOW_NS: Final = 500_000_000  # then fewer: each question must be answered in its time
+_SLOW_NS: Final = 500_000_000  # then fewer
 _REFUSED: Final = "refused"
 
 
@@ -63,6 +65,7 @@ class RunSession:
         states: Sequence[tuple[str, str]],
         *,
         is_stateful: bool,
+        is_stream: bool,
     ) -> None:
         """Take a Worker that has loaded a model; ``states`` are pairs of output and input."""
         self.wanted = wanted
@@ -79,7 +82,8 @@ class RunSession:
         self._scalars = {one.name for one in loaded.inputs if one.shape == ()}
         self._state = {name: _zero(inputs[name]) for _, name in states}
         self._is_by_rows = not self._states and not self._scalars
-        self._at_once = 1
+        self._is_stream = is_stream
+        self._at_once = 1 if is_stream else _BATCH
 
     @property
     def isolation(self) -> str:
@@ -127,6 +131,8 @@ class RunSession:
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     def _adapt(self, size: int, ns: int) -> None:
+        if not self._is_stream:
+            return
         if ns < _FAST_NS and size == self._at_once:
             self._at_once = min(2 * size, _ROWS_MOST)
         elif ns > _SLOW_NS:
@@ -137,7 +143,7 @@ class RunSession:
         if n == 1 and all(not isinstance(one, int) or one == 1 for one in firsts):
             ran = self._worker.run(inputs, control)  # one answer less than over rows
         else:
-            ran = self._worker.evaluate(inputs, _BATCH, control)
+            ran = self._worker.evaluate(inputs, n, control)
         self.ns += ran.ns
         return {name: _of_rows(name, one, n) for name, one in ran.outputs.items()}
 

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 NOTICE_MEDICAL: Final = "run.notice.medical"
 ROWS_KEPT: Final = 1000  # of answers that go to no file
 _CPU_SECONDS: Final = 30 * 24 * 60 * 60  # a stream may run for weeks; each question has its wall
+_WALL_SECONDS: Final = 600.0  # of some rows; whoever waits sees how far it is, and can end it
 _SHOWN_DIGITS: Final = 12
 _MEDICAL: Final = "medical"
 T = TypeVar("T")
@@ -303,7 +304,7 @@ class Running:
         _check_states(what, request)
         with self._model(what, control) as model:
             first = lines.take(1, control)  # before a run is counted
-            with self._session(what, model, request, control) as session:
+            with self._session(what, model, request, control, is_stream=True) as session:
                 wanted = rows_wanted(session.wanted, (one for _, one in what.states))
                 stream = StreamAnswers(
                     session,
@@ -346,7 +347,13 @@ class Running:
 
     @contextmanager
     def _session(
-        self, what: Runnable, model: ModelSource | None, request: RunRequest, control: Control
+        self,
+        what: Runnable,
+        model: ModelSource | None,
+        request: RunRequest,
+        control: Control,
+        *,
+        is_stream: bool = False,
     ) -> Iterator[RunSession]:
         with ExitStack() as stack:
             if model is None:
@@ -355,12 +362,21 @@ class Running:
                     self._sealed.memory_source(what.trial, control, certifying=False)
                 )
             limits = replace(
-                run_limits(model.size_bytes, request.threads), cpu_seconds=_CPU_SECONDS
+                run_limits(model.size_bytes, request.threads),
+                cpu_seconds=_CPU_SECONDS,
+                wall_seconds=_WALL_SECONDS,
             )
             worker = stack.enter_context(model.worker(self._runner, limits, control))
             loaded = model.load(worker, request.threads, control)
             wanted = Wanted(loaded.inputs, loaded.outputs, what.card, what.task)
-            yield RunSession(worker, loaded, wanted, what.states, is_stateful=request.is_stateful)
+            yield RunSession(
+                worker,
+                loaded,
+                wanted,
+                what.states,
+                is_stateful=request.is_stateful,
+                is_stream=is_stream,
+            )
 
     @contextmanager
     def _images(self, path: Path, control: Control) -> Iterator[ReadImages | None]:

@@ -1,8 +1,8 @@
 """The pages for people, run: every ``hanse`` line of their ``sh`` blocks, in order, literally.
 
 A line ``# on PLACE`` says at whose computer the next lines are typed; each place has its own
-home, and the files of the current folder are carried along.  DEVICE, ENTRY and LISTING stand
-for what a page says they stand for.
+home, and the files of the current folder are carried along.  DEVICE, ENTRY, LISTING,
+CERTIFICATE, JOB, TRIAL and DRAFT stand for what a page says they stand for.
 """
 
 from __future__ import annotations
@@ -19,19 +19,23 @@ import pytest
 
 from hanse.app.bootstrap import Bootstrap
 from hanse.app.cli import main
+from hanse.core.engine.engine import Engine
+from hanse.core.engine.home import Home
 from hanse.core.errors import EXIT_DONE
 from hanse.core.keystore.keystore import KdfCost
 from hanse.core.limits import KDF_MEMORY_BYTES_MIN, KDF_OPS_MIN
 from tests.fakes.chance import SeededChance
 from tests.fakes.clock import FakeClock
 from tests.fakes.console import FakeConsole
+from tests.fakes.shop import carry_sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[2]
 PASSPHRASE = "a long enough passphrase"
 CHEAP = KdfCost(KDF_OPS_MIN, KDF_MEMORY_BYTES_MIN)
+SAMPLES = ROOT / "resources" / "sample_models"
 WORD = re.compile(r"(?<!\S)(\d+) ([a-z]+)")
 
 
@@ -52,7 +56,7 @@ class Person(FakeConsole):
         for part, answer in (
             ("assphrase", PASSPHRASE),
             ("phrase", self.phrase),
-            ("[y/N]", "y"),
+            ("[y/", "y"),
             ("Enter", ""),
         ):
             if part in question:
@@ -96,20 +100,48 @@ class Story:
         return console.out_text
 
     def ask(self, line: str) -> list[dict[str, object]]:
-        result = json.loads(self.run(line + " --json"))["result"]
+        result = self.result(line)
         assert isinstance(result, list)
         return result
 
+    def result(self, line: str) -> object:
+        return json.loads(self.run(line + " --json"))["result"]
+
     def stands_for(self, line: str) -> str:
-        """Put in what DEVICE, ENTRY and LISTING mean on the page."""
-        if "DEVICE" in line:
-            others = [it for it in self.ask("hanse account devices") if not it["is_this"]]
-            line = line.replace("DEVICE", str(others[0]["device"])[:12])
-        if "ENTRY" in line:
-            line = line.replace("ENTRY", str(self.ask("hanse ledger show")[0]["entry_id"]))
-        if "LISTING" in line:
-            line = line.replace("LISTING", str(self.ask("hanse listing mine")[0]["listing"])[:12])
+        """Put in what the words in capitals mean on the page."""
+        for word, find in self.words().items():
+            if word in line:
+                line = line.replace(word, find())
         return line
+
+    def words(self) -> dict[str, Callable[[], str]]:
+        return {
+            "DEVICE": lambda: next(
+                str(it["device"])[:12]
+                for it in self.ask("hanse account devices")
+                if not it["is_this"]
+            ),
+            "ENTRY": lambda: str(self.ask("hanse ledger show")[0]["entry_id"]),
+            "LISTING": self.listing,
+            "CERTIFICATE": lambda: str(self.certificates()[0]["cert"])[:12],
+            "JOB": lambda: str(self.ask("hanse job list")[0]["job"]),
+            "TRIAL": lambda: str(self.ask("hanse trial list")[0]["trial"])[:12],
+            "DRAFT": lambda: str(self.ask("hanse listing drafts")[0]["draft_id"])[:12],
+        }
+
+    def listing(self) -> str:
+        """Return the newest own Listing, or the one that was found."""
+        rows = self.ask("hanse listing mine") or self.result("hanse listing search")["rows"]
+        return str(rows[0]["listing"])[:12]
+
+    def certificates(self) -> list[dict[str, object]]:
+        return self.result(f"hanse certificate list {self.listing()}")["certificates"]
+
+    def open(self, place: str) -> Engine:
+        """Open what lies at a place, for what only a network will carry."""
+        [keystore] = (self.base / place.replace(" ", "-")).rglob("keystore.hks")
+        home = Home(keystore.parent, self.base / "elsewhere")
+        return Engine.open(home, clock=self.clock, chance=self.chance)
 
 
 @pytest.fixture
@@ -217,6 +249,54 @@ def test_describe_a_model_in_a_file(story):
     assert draft["state"] == "DRAFTED"
     assert draft["draft"]["card"]["claims"][0]["value_micro"] == 974_000
     assert not [one for one in draft["problems"] if not one["is_warning"]]
+
+
+def copy_sample(name: str) -> None:
+    for file, copy in (("model.onnx", "model.onnx"), ("sample.csv", "rows.csv")):
+        shutil.copy(SAMPLES / name / file, copy)
+
+
+def test_certify_a_model(story):
+    copy_sample("diagnosis")
+    for line in lines_of("docs/how-to/certify.md"):
+        if "--reproduce" in line:
+            golden = bytes.fromhex(str(story.certificates()[0]["golden"]))
+            with story.open("Anna's laptop") as anna, story.open("Bo's laptop") as bo:
+                bo.content.small.put(anna.content.object(golden))
+        tell(story, line)
+    newest, at_publishing = story.certificates()
+    assert (newest["level"], at_publishing["level"]) == (3, 2)
+    assert newest["revocation"] is not None
+    story.go_to("Bo's laptop")
+    assert [it["role"] for it in story.certificates()] == ["tester", "seller", "seller"]
+
+
+class PassingClock(FakeClock):
+    """Time that passes while somebody waits for it."""
+
+    def now_ms(self) -> int:
+        self.advance(500)
+        return super().now_ms()
+
+
+def test_try_before_you_buy(story):
+    copy_sample("fraud-detection")
+    shutil.copy(SAMPLES / "fraud-detection" / "model.onnx", "own.onnx")
+    story.clock = PassingClock(story.clock.now_ms())
+    for line in lines_of("docs/how-to/try-before-you-buy.md"):
+        tell(story, line)
+        if line.startswith("hanse ledger import"):  # and what only a network will carry
+            with story.open("Anna's laptop") as anna, story.open("Bo's laptop") as bo:
+                carry_sealed(anna, bo, anna.catalogue.own()[0].newest_release.release)
+    assert Path("table.csv").read_text(encoding="utf-8").count("\n") == 3
+
+
+def test_run_a_model(story):
+    copy_sample("fraud-detection")
+    tell(story, *lines_of("docs/how-to/run.md"))
+    answers = Path("answers.csv").read_text(encoding="utf-8").splitlines()
+    assert len(answers) == 201
+    assert answers[0].startswith("amount,")
 
 
 def test_every_how_to_page_is_run():

@@ -86,7 +86,8 @@ def outgoing_work(market: Market) -> tuple[int, int]:
 @pytest.fixture(scope="module")
 def editions(market: Market) -> tuple[PublishedView, Path]:
     """A full Release whose card names a smaller edition, and the edition's file."""
-    file = market.base / "edition.onnx"
+    file = market.base / "edition" / "model.onnx"
+    file.parent.mkdir()
     file.write_bytes(twin("fraud-detection", "the edition"))
     begun = market.selling.publishing.begin(file, Control(), preparation=AS_IS)
     assert begun.draft.artifact is not None
@@ -292,7 +293,7 @@ def test_a_bake_off_ranks_an_edition_a_sealed_trial_and_an_own_model_by_what_err
     trial, _ = sealed(market)
     own = market.base / "own"
     own.mkdir()
-    mine = draft_sample(market.buying, own, "fraud-detection", Trials()).draft.artifact
+    mine = draft_sample(market.buying, own, "fraud-detection", Trials(), "mine").draft.artifact
     before = outgoing_work(market)
     costs = CostMatrix(("honest", "fraud"), ((0, 1_000_000), (50_000_000, 0)), "EUR")
     found = market.buying.trials.bakeoffs.run(
