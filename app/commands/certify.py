@@ -35,7 +35,7 @@ from hanse.core.certify.data import MappingNeeded
 from hanse.core.certify.lockdown import offered
 from hanse.core.engine.certify_data import written_mapping
 from hanse.core.engine.certify_target import CertifyRequest, NothingToCertify
-from hanse.core.engine.certifying import OtherArtifact, suite_of
+from hanse.core.engine.suite_runs import OtherArtifact, suite_of
 from hanse.core.errors import EXIT_NO, FileUnreadable, HanseError
 from hanse.core.model.control import Cancelled
 from hanse.core.sentences import catalogue

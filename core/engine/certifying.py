@@ -13,43 +13,26 @@ Checks are ``hanse.core.certify``'s, the statement ``hanse.core.attest``'s.
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from hanse.core.attest.envelope import sign_envelope
-from hanse.core.attest.statement import encode_statement, subjects_of
-from hanse.core.attest.suites import SuiteNotHere, bundled
-from hanse.core.attest.verifying import cert_body
-from hanse.core.certify.certifying import certify
-from hanse.core.certify.checks.suite_run import Job, Settings
-from hanse.core.certify.golden import read_golden
-from hanse.core.certify.hardware import probe_hardware
-from hanse.core.certify.inspecting import inspect_files
-from hanse.core.engine.certify_data import (
-    listings_own,
-    read_evaluation,
-    read_kept_mapping,
-    wanted_of,
-)
+from hanse.core.engine.certificate_plan import plan_certificate
 from hanse.core.engine.certify_target import (
     CertifyRequest,
     Named,
     named,
-    staged_model,
     target_of,
 )
-from hanse.core.engine.signing import PlannedEntry, Preview, show, sign
-from hanse.core.engine.tested import Tested, encode_tested, public_part, read_tested
-from hanse.core.errors import HanseError, Refused, RejectedEntry, WrongUse
+from hanse.core.engine.signing import Preview, show, sign
+from hanse.core.engine.suite_runs import SuiteRuns, suite_of
+from hanse.core.engine.tested import Tested, encode_tested, read_tested
+from hanse.core.errors import HanseError, Refused
 from hanse.core.ledger.codec import decode, encode
 from hanse.core.market.claims import compare_claims
-from hanse.core.model.artifact import ModelFacts, TensorFacts
-from hanse.core.model.certificate import CheckResult, Reproduces, Statement, Subject
+from hanse.core.model.certificate import CheckResult, Statement
 from hanse.core.model.control import Cancelled
 from hanse.core.model.ids import EntryId
 from hanse.core.store.jobs import (
@@ -62,32 +45,21 @@ from hanse.core.store.jobs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from hanse.core.certify.certifying import Found
-    from hanse.core.certify.checks.quality import Evaluation
-    from hanse.core.certify.golden import GoldenVectors
     from hanse.core.certify.source import ModelSource
     from hanse.core.engine.certify_target import Target
     from hanse.core.engine.content import Content
     from hanse.core.engine.context import Context
-    from hanse.core.ledger.kinds import Body
-    from hanse.core.model.card import ModelCard, Tensor
     from hanse.core.model.certificate import ComparedClaim
     from hanse.core.model.control import Control
     from hanse.core.model.running import ModelRunner
-    from hanse.core.model.suite import Suite
     from hanse.core.store.jobs import JobRow
     from hanse.core.store.unit_of_work import Repositories
 
-_NONCE_SIZE_BYTES: Final = 16
 _JOBS_LOOKED_AT: Final = 200
-_THREADS_MOST: Final = 64
 _LOOK_SECONDS: Final = 0.1  # between two looks at a job that another thread runs
-_NO_METRIC: Final = frozenset(  # tasks that no number here judges
-    {"feature-extraction", "text-generation", "text-to-speech", "image-to-text"}
-)
 
 
 class NotTested(Refused):
@@ -96,22 +68,6 @@ class NotTested(Refused):
     code = "certify.no_result"
     text = "job {job} is {state} and has no result"
     fields = ("job", "state")
-
-
-class NothingToReproduce(WrongUse):
-    """The Certificate that is to be reproduced is not held here."""
-
-    code = "certify.unknown_certificate"
-    text = "no certificate {certificate} is held here"
-    fields = ("certificate",)
-
-
-class OtherArtifact(WrongUse):
-    """A Certificate that is to be reproduced is of another Artifact."""
-
-    code = "certify.other_artifact"
-    text = "the certificate is of artifact {expected}, not of {found}"
-    fields = ("expected", "found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +103,9 @@ class Certifying:
 
         ``sealed`` opens the model of a sealed Trial in memory.
         """
-        self._sealed = sealed
         self._context = context
         self._content = content
-        self._runner = runner
-        self._app = app
+        self._runs = SuiteRuns(context, content, runner, sealed, app)
         self._lock = threading.Lock()
         self._under_way: dict[int, threading.Event] = {}
 
@@ -296,7 +250,13 @@ class Certifying:
             most = min(request.cores or cores, cores)
             request = msgspec.structs.replace(request, cores=most)
         try:
-            tested = self._run(job, request, done, control)
+            tested = self._runs.run(
+                request,
+                control,
+                done=done,
+                begun=lambda total: self._note_running(job, total),
+                keep=lambda one: self._keep(job, one),
+            )
         except Cancelled:
             with self._context.store.unit_of_work() as uow:
                 end = uow.jobs.interrupted if is_interrupted() else uow.jobs.cancelled
@@ -336,150 +296,6 @@ class Certifying:
             if one.tested is not None and one.tested.measured.suite_sha256 == suite_sha256
         ]
         return max(counted, key=lambda one: one.request.level_most, default=None)
-
-    def _run(
-        self,
-        job: int,
-        request: CertifyRequest,
-        done: dict[str, CheckResult],
-        control: Control,
-    ) -> Tested:
-        suite = suite_of(request.suite)
-        release = None if request.release is None else EntryId(request.release)
-        with self._context.store.reads() as reads:
-            target = target_of(
-                reads,
-                self._content,
-                self._context.identity,
-                Named(request.artifact, release),
-                is_sealed=request.trial is not None,
-            )
-            reference = self._reference(reads, request)
-        machine = probe_hardware()
-        with ExitStack() as stack:
-            scratch = stack.enter_context(self._content.work())
-            source: ModelSource | None = staged_model(target, scratch)
-            if request.trial is not None:
-                source = stack.enter_context(self._sealed(request.trial, control))
-            work = self._staged(request, target, source, reference, scratch, control)
-            self._note_running(job, len(suite.data.checks))
-            found = certify(
-                work,
-                suite,
-                self._runner,
-                self._settings(request, machine.cores),
-                control,
-                clock=self._context.clock,
-                machine=machine,
-                done=done,
-                keep=lambda one: self._keep(job, one),
-                level_most=request.level_most,
-            )
-        if found.golden is not None:
-            self._content.small.put(found.golden)
-        return _tested(found, request)
-
-    def _staged(
-        self,
-        request: CertifyRequest,
-        target: Target,
-        source: ModelSource | None,
-        reference: GoldenVectors | None,
-        scratch: Path,
-        control: Control,
-    ) -> Job:
-        samples = None
-        if target.card is not None and target.card.recipe.samples is not None:
-            samples = self._golden(target.card.recipe.samples)
-        evaluations: tuple[Evaluation, ...] = ()
-        if source is not None and request.level_most > 2:
-            facts = self._facts(target, source, scratch, control)
-            if facts is not None:
-                evaluations = self._evaluations(request, target, facts, scratch, control)
-        return Job(
-            manifest=target.manifest,
-            source=source,
-            files=target.files or None,
-            scratch=scratch,
-            has_metric=target.task not in _NO_METRIC,
-            card=target.card,
-            samples=samples,
-            evaluations=evaluations,
-            reference=reference,
-        )
-
-    def _facts(
-        self, target: Target, source: ModelSource, scratch: Path, control: Control
-    ) -> ModelFacts | None:
-        """Read what the model says of itself; a file that breaks a rule is the suite's to tell.
-
-        Of one that is in memory only, the card says it: the runtime refuses what is not so.
-        """
-        if not target.files:
-            return None if target.card is None else _stated_facts(source, target.card)
-        try:
-            found = inspect_files(self._runner, target.files, scratch, control).facts
-        except Refused:
-            return None
-        return next((one for one in found if one.file == source.file), None)
-
-    def _evaluations(
-        self,
-        request: CertifyRequest,
-        target: Target,
-        facts: ModelFacts,
-        scratch: Path,
-        control: Control,
-    ) -> tuple[Evaluation, ...]:
-        wanted = wanted_of(facts, target.card, target.task)
-        found: list[Evaluation] = []
-        stated = None if target.card is None else target.card.stated_evaluation
-        raw = None if stated is None else self._content.small.get(stated.sha256)
-        if raw is not None and target.card is not None:
-            found.append(listings_own(raw, target.card, wanted, self._runner, scratch, control))
-        if request.data:
-            found.append(
-                read_evaluation(
-                    Path(request.data),
-                    wanted,
-                    read_kept_mapping(request.mapping),
-                    self._runner,
-                    scratch,
-                    control,
-                    metrics=request.metrics,
-                    is_public=request.is_public,
-                )
-            )
-        return tuple(found)
-
-    def _reference(self, held: Repositories, request: CertifyRequest) -> GoldenVectors | None:
-        """Return the golden vectors of the Certificate that is reproduced, if they are here."""
-        if request.reproduces is None:
-            return None
-        row = held.certificates.get(EntryId(request.reproduces))
-        if row is None:
-            raise NothingToReproduce(certificate=request.reproduces)
-        if row.artifact != request.artifact:
-            raise OtherArtifact(expected=row.artifact, found=request.artifact)
-        return None if row.golden is None else self._golden(row.golden)
-
-    def _golden(self, digest: bytes) -> GoldenVectors | None:
-        raw = self._content.small.get(digest)
-        if raw is None:
-            return None
-        try:
-            return read_golden(raw)
-        except RejectedEntry:
-            return None  # somebody signed the hash of something else
-
-    def _settings(self, request: CertifyRequest, cores: int) -> Settings:
-        allowed = min(request.cores or cores, cores)
-        return Settings(
-            threads=min(allowed, _THREADS_MOST),
-            cores=request.cores,
-            nice=request.nice,
-            app=self._app,
-        )
 
     def _note_running(self, job: int, total: int) -> None:
         with self._context.store.unit_of_work() as uow:
@@ -571,113 +387,9 @@ class Certifying:
         return self.sign(self.preview(job))
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedCertificate:
-    """The Entry of a Certificate to come, and its Statement for a salt."""
-
-    entry: PlannedEntry
-    statement: Callable[[bytes, Sequence[EntryId]], Statement]
-
-
-def plan_certificate(
-    context: Context,
-    target: Target,
-    tested: Tested,
-    release_of: Callable[[Sequence[EntryId]], EntryId | None],
-    supersedes: EntryId | None = None,
-    grant: bytes | None = None,
-) -> PlannedCertificate:
-    """Plan the Entry that states what was measured, all but what is private.
-
-    ``release_of`` names the Release, which may come to be in the same transaction; ``grant`` the
-    Trial that allowed it.
-    """
-    suite = bundled().by_sha256(tested.measured.suite_sha256)
-    assert suite is not None, "only a bundled suite is run"
-    measured = public_part(tested.measured, suite)
-
-    def statement(salt: bytes, ids: Sequence[EntryId]) -> Statement:
-        return Statement(
-            subjects=subjects_of(
-                target.artifact,
-                [Subject(file.path, file.sha256) for file in target.manifest.files],
-            ),
-            artifact=target.artifact,
-            files=len(target.manifest.files),
-            size=target.manifest.size,
-            made_from=target.made_from,
-            role=target.role,
-            release=release_of(ids),
-            grant=grant,
-            supersedes=supersedes,
-            measured=measured,
-            parity=target.parity,
-            reproduces=tested.reproduces,
-            # Drawn from the salt, so that what was shown is signed again to the last bit.
-            nonce=sha256(b"nonce" + salt).digest()[:_NONCE_SIZE_BYTES],
-        )
-
-    def make(salt: bytes, ids: Sequence[EntryId]) -> Body:
-        said = statement(salt, ids)
-        signer = context.may_sign().device_signer
-        return cert_body(sign_envelope(encode_statement(said), signer), said, salt)
-
-    def refs(ids: Sequence[EntryId]) -> Sequence[bytes]:
-        release = release_of(ids)
-        named = (
-            release,
-            supersedes,
-            None if tested.reproduces is None else tested.reproduces.entry,
-        )
-        return tuple(one for one in named if one is not None)
-
-    return PlannedCertificate(PlannedEntry(make, refs), statement)
-
-
-def suite_of(name: str) -> Suite:
-    """Return the suite ``core`` (its newest version) or ``core/1.0.0``; raise ``SuiteNotHere``."""
-    suites = bundled()
-    found = suites.named(name) if "/" in name else None
-    if found is not None:
-        return found
-    if "/" in name:
-        raise SuiteNotHere(name=name, known=tuple(one.name for one in suites.suites))
-    return suites.newest(name)
-
-
-def _stated_facts(source: ModelSource, card: ModelCard) -> ModelFacts:
-    """Return the signature a card states as if the file had shown it."""
-
-    def shown(tensors: Sequence[Tensor]) -> tuple[TensorFacts, ...]:
-        return tuple(TensorFacts(name=it.name, dtype=it.dtype, shape=it.shape) for it in tensors)
-
-    return ModelFacts(
-        format=source.format,
-        file=source.file,
-        inputs=shown(card.signature.inputs),
-        outputs=shown(card.signature.outputs),
-    )
-
-
 def _view(row: JobRow) -> JobView:
     return JobView(
         row=row,
         request=decode(row.request, CertifyRequest),
         tested=None if row.result is None else read_tested(row.result),
     )
-
-
-def _tested(found: Found, request: CertifyRequest) -> Tested:
-    golden = found.measured.golden
-    reproduces = None
-    if request.reproduces is not None:
-        compared = found.compared
-        reproduces = Reproduces(
-            entry=EntryId(request.reproduces),
-            verdict="not_comparable" if compared is None else compared.verdict,
-            reason="vectors_missing" if compared is None else compared.reason,
-            max_abs_nano=0 if compared is None else compared.max_abs_nano,
-            compared=0 if compared is None else compared.compared,
-            failing=0 if compared is None else compared.failing,
-        )
-    return Tested(found.measured, None if golden is None else golden.sha256, reproduces)

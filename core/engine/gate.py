@@ -14,9 +14,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from hanse.core.certify.checks.results import sentence_code
+from hanse.core.engine.certificate_plan import plan_certificate
 from hanse.core.engine.certify_target import CertifyRequest, Target
-from hanse.core.engine.certifying import NotTested, plan_certificate, suite_of
+from hanse.core.engine.certifying import NotTested
 from hanse.core.engine.draft_problems import level_of
+from hanse.core.engine.suite_runs import suite_of
 from hanse.core.model.ids import EntryId
 from hanse.core.model.problem import Problem
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hanse.core.certify.client import WorkerClient
 from hanse.core.engine.certify_target import CertifyRequest
 from hanse.core.engine.human_reviews import Point, Review
-from hanse.core.engine.trials import Trials as TrialCases
 from hanse.core.market.samples import sample_model
 from hanse.core.model.card import CHECKLIST
 from hanse.core.model.control import Control
@@ -96,7 +94,6 @@ def fed(market: Market) -> Path:
 
 def stated_certification(engine: Engine) -> dict[str, object]:
     """Say what is certified, reviewed, queued and tried, in plain values."""
-    engine.trials = TrialCases(engine.context, engine.content, WorkerClient())
     found: dict[str, object] = {}
     for listing in engine.catalogue.own():
         assert listing.newest_release is not None
@@ -118,12 +115,14 @@ def stated_certification(engine: Engine) -> dict[str, object]:
                 for one in view.rows
             ],
             "statements": [
-                [len(shown.statement.measured.checks), len(shown.statement.measured.perf)]
+                [
+                    len(shown.certificate.statement.measured.checks),
+                    len(shown.certificate.statement.measured.perf),
+                ]
                 for shown in (engine.certificates.show(one.cert) for one in view.rows)
             ],
             "reviews": [[one.verdict, one.conflict, one.notes] for one in reviews.reviews],
         }
-    trials = engine.trials
     return {
         "listings": found,
         "jobs": [
@@ -139,6 +138,6 @@ def stated_certification(engine: Engine) -> dict[str, object]:
         "trials": [
             [role, one.way, one.state.value, one.over, one.answers, one.runs_used, one.runs_most]
             for role in ("buyer", "seller")
-            for one in trials.page(role)
+            for one in engine.trials.page(role)
         ],
     }

@@ -3,7 +3,7 @@
 Run once for each part, and never again for a part that is done: the folder is what
 that part's program wrote, and the test beside it is that newer programs read it.
 
-    python -m tests.golden.make_folder part-02
+    python -m tests.golden.make_folder part-03
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from tests.fakes.shop import (
     seller,
     tiny_onnx,
 )
+from tests.golden.certified_folder import certifying, stated_certification
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,8 +152,13 @@ def publishing(base: Path) -> Person:
     return anna
 
 
-PARTS: dict[str, Callable[[Path], Person]] = {"part-01": foundation, "part-02": publishing}
+PARTS: dict[str, Callable[[Path], Person]] = {
+    "part-01": foundation,
+    "part-02": publishing,
+    "part-03": certifying,
+}
 WITH_A_MARKET = frozenset(PARTS) - {"part-01"}
+WITH_CERTIFICATES = WITH_A_MARKET - {"part-02"}
 
 
 def stated(person: Person, part: str) -> dict[str, object]:
@@ -166,7 +172,11 @@ def stated(person: Person, part: str) -> dict[str, object]:
             "now_ms": person.clock.now_ms(),
             **stated_ledger(engine),
         }
-        return {**known, "market": stated_market(engine)} if part in WITH_A_MARKET else known
+        if part in WITH_A_MARKET:
+            known["market"] = stated_market(engine)
+        if part in WITH_CERTIFICATES:
+            known["certification"] = stated_certification(engine)
+        return known
 
 
 def stated_ledger(engine: Engine) -> dict[str, object]:

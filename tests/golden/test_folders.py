@@ -15,6 +15,7 @@ from hanse.core.errors import CopiedDisk
 from tests.fakes.chance import SeededChance
 from tests.fakes.clock import FakeClock
 from tests.fakes.shop import check_whole, described
+from tests.golden.certified_folder import stated_certification
 from tests.golden.make_folder import FOLDERS, PARTS, stated_ledger, stated_market
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def test_an_old_data_folder_opens_and_holds_what_it_held(part: str, tmp_path: Pa
             assert held == {name: expected[name] for name in held}
             if "market" in expected:
                 assert stated_market(engine) == expected["market"]
+            if "certification" in expected:
+                assert stated_certification(engine) == expected["certification"]
             check_whole(engine)
             engine.ledger.rebuild()
         # It was copied here, so it reads everything and signs nothing.
