@@ -555,6 +555,7 @@ COMMANDS: Final = (
             *_MAPPED,
             Parameter("--claim", Kind.TEXT, "option.claim", "metavar.share"),
             Parameter("--margin", Kind.TEXT, "option.margin", "metavar.share"),
+            Parameter("--files", Kind.FILE, "option.edition_files", "metavar.path"),
             _TRIAL_OUT,
         ),
     ),

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hanse.core.engine.engine import Engine
     from hanse.core.engine.running import Runnable, RunReport, StreamReport
 
+EDITION: Final = "open:"  # before a Release: its edition to try
 _ROWS_SHOWN: Final = 20
 _THREADS_MOST: Final = 64
 
@@ -78,6 +79,8 @@ def run(
     )
     with _opened(desk, trial) as engine:
         what = _runnable(engine, model, trial)
+        if model is not None and model.startswith(EDITION):
+            desk.tell("trial.honest.open")
         _tell_beside(desk, what)
         try:
             if stdin:
@@ -122,6 +125,9 @@ def _runnable(engine: Engine, model: str | None, trial: str | None) -> Runnable:
     if trial is not None:
         return engine.running.of_trial(engine.trials.named(trial)[0])
     assert model is not None
+    if model.startswith(EDITION):
+        offer = engine.trials.offer(model.removeprefix(EDITION))
+        return engine.running.of_edition(offer.release)
     return engine.running.named(model)
 
 

@@ -35,7 +35,7 @@ from hanse.core.engine.trial_data import OwnData
 from hanse.core.engine.trial_file import read_trial_file
 from hanse.core.engine.trial_peer import read_file
 from hanse.core.engine.trial_records import BUYER, SELLER
-from hanse.core.engine.trial_views import HONEST_ANSWERS_BUYER, HONEST_OPEN, HONEST_SEALED_BUYER
+from hanse.core.engine.trial_views import HONEST_ANSWERS_BUYER, HONEST_SEALED_BUYER
 from hanse.core.errors import FolderNotWritable
 from hanse.core.limits import TRIAL_FILE_MESSAGES_MAX, TRIALS_HELD_MAX
 from hanse.core.market.scaled import read_micro
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 
 _SUFFIX: Final = ".hanse-trial"
 _HONEST: Final = {
-    "open": HONEST_OPEN,
     "sealed": HONEST_SEALED_BUYER,
     "answers": HONEST_ANSWERS_BUYER,
 }
@@ -74,19 +73,27 @@ def start(
     positive: str | None,
     claim: str | None,
     margin: str | None,
+    files: Path | None,
     out: Path | None,
 ) -> Answer:
     """Ask to try a Release; what will happen is shown first."""
     claim_micro, margin_micro = _share("--claim", claim), _share("--margin", margin)
     if (claim_micro is None) != (margin_micro is None):
         raise OptionNeedsOther(option="--claim, --margin", needed="both")
-    if way != "answers" and (data is not None or claim_micro is not None):
-        raise OptionNeedsOther(option="--data, --claim, --margin", needed="answers")
+    if way != "answers" and claim_micro is not None:
+        raise OptionNeedsOther(option="--claim, --margin", needed="answers")
+    if way == "sealed" and data is not None:
+        raise OptionNeedsOther(option="--data", needed="not_sealed")
+    if way != "open" and files is not None:
+        raise OptionNeedsOther(option="--files", needed="open")
     if way == "answers" and data is None:
         raise MissingValue(name="--data")
     if out is not None:
         refuse_existing(out)
     mapping = data_mapping(mapping_file, target=target, positive=positive, inputs=inputs)
+    if way == "open":
+        own = None if data is None else OwnData(data, mapping)
+        return _open(desk, release, files, own)
     with desk.unlocked() as engine:
         offer = engine.trials.offer(release)
         _confirm_start(desk, engine, offer, way, data, claim_micro, margin_micro)
@@ -99,9 +106,7 @@ def start(
         except MappingNeeded:
             desk.tell("trial.how_to_map")
             raise
-        if view.trial is None:
-            lines = [*trial_lines(desk, view), "", *next_lines(desk, view)]
-            return Answer({"trial": view}, lines)
+        assert view.trial is not None
         path = out or _free_path(f"trial-{view.trial.hex()[:SHORT_CHARACTERS]}")
         write_new(path, engine.trials.buying.outgoing(view.trial))
     lines = [
@@ -129,12 +134,27 @@ def _confirm_start(
         draft += ["", *plan_lines(desk, offer.plan(claim_micro, margin_micro))]
     if data is not None:
         draft += ["", desk.say("trial.data", path=data)]
-    draft += ["", desk.say(_HONEST[way])]
-    if way == "open":  # nothing is signed or sent
-        for line in draft:
-            desk.console.err(line)
-        return
-    desk.confirm(draft)
+    desk.confirm([*draft, "", desk.say(_HONEST[way])])
+
+
+def _open(desk: Desk, release: str, files: Path | None, data: OwnData | None) -> Answer:
+    """Find the open edition, or take its files; nothing is signed or sent."""
+    figures: list[str] = []
+    with desk.writing() as engine:
+        offer = engine.trials.offer(release)
+        editions = engine.trials.editions
+        with long_work(desk) as progress:
+            if files is not None:
+                view = editions.bring(offer.release, files, progress.control)
+            else:
+                view = engine.trials.buying.start(offer.release, "open", progress.control)
+            quality = None
+            if data is not None:
+                quality = editions.evaluate(offer.release, data, progress.control)
+    if quality is not None:
+        figures = [*quality_lines(desk, quality.rows), ""]
+    lines = [*trial_lines(desk, view), "", *figures, desk.say(view.honest), ""]
+    return Answer({"trial": view, "quality": quality}, [*lines, *next_lines(desk, view)])
 
 
 def take(desk: Desk, *, path: Path, out: Path | None) -> Answer:

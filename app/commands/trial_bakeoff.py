@@ -17,6 +17,7 @@ from hanse.app.commands.certify_shown import duration
 from hanse.app.commands.certify_typed import data_mapping
 from hanse.app.commands.ledger import refuse_existing
 from hanse.app.commands.listing_words import NOTHING, money
+from hanse.app.commands.run import EDITION
 from hanse.app.commands.trial import write_new
 from hanse.app.commands.typed_files import read_bounded
 from hanse.app.progress import long_work
@@ -47,7 +48,6 @@ _FAILURES: Final = {
     "outputs": "bakeoff.failed_outputs",
     "missing": "bakeoff.failed_missing",
 }
-_OPEN: Final = "open:"
 _TRIAL: Final = "trial:"
 _COSTS: Final[Mapping[str, Literal["json", "csv"]]] = {".json": "json", ".csv": "csv"}
 
@@ -95,8 +95,8 @@ def bakeoff(
 def _candidate(engine: Engine, text: str) -> Candidate:
     if text.startswith(_TRIAL):
         return Candidate(trial=engine.trials.named(text.removeprefix(_TRIAL))[0])
-    if text.startswith(_OPEN):
-        offer = engine.trials.offer(text.removeprefix(_OPEN))
+    if text.startswith(EDITION):
+        offer = engine.trials.offer(text.removeprefix(EDITION))
         return Candidate(release=offer.release, is_open=True)
     what = engine.certifying.named(text)
     if what.release is not None:

@@ -143,7 +143,7 @@ def next_lines(desk: Desk, view: TrialView) -> list[str]:
     """Say what a buyer does next."""
     digits = short_id(view.trial)
     if view.trial is None:
-        return [desk.say("trial.next.open", artifact=short_id(view.artifact))]
+        return [desk.say("trial.next.open", release=short_id(view.release))]
     if view.over or view.state.value == "requested":
         return []
     if view.way == "sealed":

@@ -28,7 +28,7 @@ from hanse.core.certify.data.run_sources import are_pictures, open_source
 from hanse.core.certify.inspecting import inspect_limits
 from hanse.core.certify.staging import staged
 from hanse.core.durable import write_durably_with
-from hanse.core.engine.certify_target import named, staged_model, target_of
+from hanse.core.engine.certify_target import Named, named, staged_model, target_of
 from hanse.core.engine.kept_draft import decode_kept
 from hanse.core.engine.run_session import NoStates, RunSession
 from hanse.core.engine.run_stream import StreamAnswers
@@ -36,6 +36,7 @@ from hanse.core.engine.trial_data import wanted_of
 from hanse.core.engine.trial_records import BUYER, trial_row
 from hanse.core.engine.trial_subject import NoRunnableModel, run_limits, subject_of
 from hanse.core.model.running import Stage
+from hanse.core.trade.trial_rules import TrialRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -161,18 +162,25 @@ class Running:
         with self._context.store.reads() as reads:
             target = target_of(reads, self._content, self._context.identity, named(reads, text))
             name, sectors = _words_of(reads, target)
-        use = None if target.card is None else target.card.use
-        return Runnable(
-            name=name,
-            artifact=target.artifact,
-            release=target.release,
-            sectors=sectors,
-            limitations="" if use is None else use.limitations,
-            out_of_scope="" if use is None else use.out_of_scope,
-            target=target,
-            card=target.card,
-            task=target.task,
-        )
+        return _runnable(target, name, sectors, target.card, target.task)
+
+    def of_edition(self, release: bytes) -> Runnable:
+        """Return the open edition of a Release; where it has no card of its own, the full one's."""
+        with self._context.store.reads() as reads:
+            subject = subject_of(reads, self._content, release)
+            edition = subject.card.trial.open
+            if edition is None or edition.artifact is None:
+                raise TrialRefused("not_offered")
+            what = Named(edition.artifact, None)
+            target = target_of(reads, self._content, self._context.identity, what)
+            listing = reads.listings.get(subject.row.listing)
+        card = target.card
+        if card is None or not card.signature.inputs:
+            card = subject.card
+        title = "" if listing is None else listing.title
+        name = f"{title} {subject.row.version} ({edition.relation or 'trial'})".strip()
+        sectors = () if listing is None else listing.sectors
+        return _runnable(target, name, sectors, card, target.task or subject.task)
 
     def of_trial(self, trial: bytes) -> Runnable:
         """Return what a sealed trial opens; nothing is counted yet."""
@@ -404,6 +412,22 @@ class Running:
 
 
 _Ends = tuple["Callable[[RunRows, Answers], None]", "Callable[[], None]"]
+
+
+def _runnable(
+    target: Target, name: str, sectors: tuple[str, ...], card: ModelCard | None, task: str
+) -> Runnable:
+    return Runnable(
+        name=name,
+        artifact=target.artifact,
+        release=target.release,
+        sectors=sectors,
+        limitations="" if card is None else card.use.limitations,
+        out_of_scope="" if card is None else card.use.out_of_scope,
+        target=target,
+        card=card,
+        task=task,
+    )
 
 
 def _check_states(what: Runnable, request: RunRequest) -> None:

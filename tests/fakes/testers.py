@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hanse.core.engine.certify_target import CertifyRequest, Named, target_of
-from hanse.core.engine.certifying import plan_certificate
+from hanse.core.engine.certificate_plan import plan_certificate
 from hanse.core.engine.engine import Engine
 from hanse.core.engine.signing import show, sign
 from hanse.core.ledger.kinds import Release1
@@ -120,9 +120,16 @@ def sign_altered(
     return made.entry_id
 
 
-def bring(giver: Engine, base: Path, *takers: Engine) -> None:
-    """Carry everything of an Identity to others as a feed file."""
+def bring(giver: Engine, base: Path, *takers: Engine) -> Path:
+    """Carry everything of an Identity to others as a feed file, and return it."""
     path = base / f"{giver.context.identity.hex()[:12]}-{giver.ledger.show()[-1].seq}.hanse-feed"
     giver.ledger.export(path)
     for taker in takers:
+        take(taker, path)
+    return path
+
+
+def take(taker: Engine, *paths: Path) -> None:
+    """Import feed files, of which nothing may be rejected."""
+    for path in paths:
         assert not taker.ledger.import_file(path).rejected

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hanse.core.engine.certify_target import CertifyRequest
 from hanse.core.engine.human_reviews import Point, Review
+from hanse.core.market.catalogue_query import CatalogueQuery
 from hanse.core.market.samples import sample_model
 from hanse.core.model.card import CHECKLIST
 from hanse.core.model.control import Control
@@ -102,7 +103,6 @@ def stated_certification(engine: Engine) -> dict[str, object]:
         assert view is not None
         reviews = engine.human_reviews.of_release(EntryId(release))
         found[listing.title] = {
-            "level": engine.catalogue.show(listing.listing).row.level,
             "certificates": [
                 [
                     one.cert.hex(),
@@ -125,6 +125,9 @@ def stated_certification(engine: Engine) -> dict[str, object]:
         }
     return {
         "listings": found,
+        "levels": sorted(
+            [row.title, row.level] for row in engine.catalogue.search(CatalogueQuery()).rows
+        ),
         "jobs": [
             [
                 one.row.job,

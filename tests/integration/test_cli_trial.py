@@ -11,11 +11,12 @@ import pytest
 
 from hanse.core.errors import EXIT_DONE, EXIT_NO, EXIT_REFUSED, EXIT_WRONG_USE
 from hanse.core.market.samples import sample_model
-from hanse.core.model.card import AnswersTrial, SealedTrial, Trials
+from hanse.core.model.card import AnswersTrial, OpenTrial, SealedTrial, Trials
+from hanse.core.model.control import Control
 from hanse.core.model.ids import identity_text
 from tests.fakes.clock import FakeClock
 from tests.fakes.people import Person, give
-from tests.fakes.shop import body_of, carry_sealed, seller
+from tests.fakes.shop import AS_IS, body_of, carry_sealed, seller
 from tests.fakes.terminal import Terminal
 from tests.fakes.trial_shop import DAY_MS, offer_sample
 
@@ -23,10 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SAMPLE = "fraud-detection"
-WAYS = Trials(
-    sealed_local=SealedTrial(runs=3, days=5),
-    signed_answers=AnswersTrial(per_buyer=400, per_30d=4000),
-)
+SEALED = SealedTrial(runs=3, days=5)
+ANSWERS = AnswersTrial(per_buyer=400, per_30d=4000)
 CLAIM = ("--claim", "0.9", "--margin", "10%")
 ALL_SEEN = re.compile(r"\d+ of \d+ answers were right")
 
@@ -69,9 +68,9 @@ class Market:
     anna: Side
     bert: Side
     release: str
-    artifact: str
     key: Path
     model: Path
+    edition: Path
     rows: Path
     clock: PassingClock
     object: Path  # where the seller's plain model lies
@@ -110,6 +109,16 @@ class Market:
         return found["trial"]["trial"]
 
 
+def swapped(raw):
+    """Return the model with other weights in its leaves."""
+    model = onnx.load_from_string(raw)
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.name.endswith("_weights"):
+                attribute.floats[:] = [0.5 * one + 0.01 for one in attribute.floats]
+    return model.SerializeToString()
+
+
 def side(person, clock):
     term = Terminal(
         person.home.folder.parent,
@@ -125,8 +134,16 @@ def market(tmp_path_factory):
     base = tmp_path_factory.mktemp("trial")
     anna = seller(base, "anna")
     bert = Person.make(base, "bert", anna.clock)
+    delivered, edition = base / "delivered" / "model.onnx", base / "edition" / "model.onnx"
+    for path in (delivered, edition):
+        path.parent.mkdir()
+    delivered.write_bytes(sample_model(SAMPLE).graph())
+    edition.write_bytes(swapped(delivered.read_bytes()))
     with anna.open() as engine:
-        release = offer_sample(engine, base, SAMPLE, WAYS, untested=True).release
+        begun = engine.publishing.begin(edition, Control(), preparation=AS_IS)
+        opened = OpenTrial(artifact=begun.draft.artifact, relation="smaller", note="half leaves")
+        ways = Trials(open=opened, sealed_local=SEALED, signed_answers=ANSWERS)
+        release = offer_sample(engine, base, SAMPLE, ways, untested=True).release
     give(anna, bert, base)
     with anna.open() as selling, bert.open() as buying:
         seal = carry_sealed(selling, buying, release).seal
@@ -136,17 +153,14 @@ def market(tmp_path_factory):
         (held,) = selling.content.files(selling.content.manifest(artifact)).values()
     clock = PassingClock(anna.clock.now_ms())
     parties = side(anna, clock), side(bert, clock)
-    delivered = base / "delivered"
-    delivered.mkdir()
-    model, rows = delivered / "model.onnx", base / "rows.csv"
-    model.write_bytes(sample_model(SAMPLE).graph())
+    rows = base / "rows.csv"
     rows.write_bytes(sample_model(SAMPLE).rows())
     return Market(
         *parties,
         release=release.hex(),
-        artifact=artifact.hex(),
         key=parties[1].term.file("key", key.hex() + "\n"),
-        model=model,
+        model=delivered,
+        edition=edition,
         rows=rows,
         clock=clock,
         object=held,
@@ -236,6 +250,8 @@ def test_what_was_typed_wrong_is_said(market):
         ((*start, *CLAIM), "usage.missing_value"),
         ((*start, *rows, "--claim", "0.9"), "certify.options"),
         ((*start, "--way", "sealed", *rows), "certify.options"),
+        ((*start, "--way", "open", *CLAIM), "certify.options"),
+        ((*start, *rows, "--files", market.edition), "certify.options"),
         ((*start, *rows, "--claim", "90", "--margin", "0.1"), "usage.bad_value"),
         ((*start, *rows, "--claim", "0.5", "--margin", "0.6"), "trial.bad_claim"),
         ((*start, "--way", "guess"), "usage.bad_value"),
@@ -249,7 +265,29 @@ def test_what_was_typed_wrong_is_said(market):
         *start, *rows, "--claim", "0.9", "--margin", "0.02", "--yes", status=EXIT_REFUSED
     )
     assert (error["code"], error["values"]["needed"]) == ("trial.too_many_answers", 2096)
-    assert market.bert.run(*start, "--way", "open") == EXIT_REFUSED
+
+
+# --- the open edition -----------------------------------------------------------------------
+
+
+def test_an_open_edition_says_how_it_differs_beside_its_figures(market):
+    start = ("trial", "start", market.release, "--way", "open")
+    error = market.bert.json(*start, status=EXIT_REFUSED)
+    assert error["code"] == "certify.not_held"
+    error = market.bert.json(*start, "--files", market.model, status=EXIT_NO)
+    assert error["code"] == "trial.other_artifact"
+    said = market.bert.ok(*start, "--files", market.edition, "--data", market.rows)
+    for expected in ("smaller", "half leaves", "accuracy", "not the model that is sold"):
+        assert expected in said
+    edition = f"open:{market.release[:12]}"
+    assert f"hanse run {edition}" in said
+    found = market.bert.json("run", edition, "--input", market.rows)
+    assert (found["n"], "smaller" in found["model"]) == (200, True)
+    compared = market.bert.json(
+        *("trial", "bakeoff", edition, "--data", market.rows),
+        *("--metric", "accuracy"),
+    )
+    assert compared["table"]["rows"][0]["relation"] == "smaller"
 
 
 # --- sealed ---------------------------------------------------------------------------------
@@ -313,16 +351,6 @@ def test_the_delivered_model_matches_what_answered(market):
         status=EXIT_WRONG_USE,
     )
     assert error["code"] == "trial.not_a_key"
-
-
-def swapped(raw):
-    """Return the model with other weights in its leaves."""
-    model = onnx.load_from_string(raw)
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            if attribute.name.endswith("_weights"):
-                attribute.floats[:] = [0.5 * one + 0.01 for one in attribute.floats]
-    return model.SerializeToString()
 
 
 def test_a_swapped_model_is_proved_to_anybody(market, tmp_path):
