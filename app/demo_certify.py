@@ -22,10 +22,10 @@ from hanse.core.certify.client import WorkerClient
 from hanse.core.engine.auditing import verify_file
 from hanse.core.engine.certify_target import CertifyRequest
 from hanse.core.engine.preparing import Preparation
-from hanse.core.engine.trial_buyer import Question
-from hanse.core.engine.trial_data import OwnData
-from hanse.core.engine.trial_proof import verify_proof_file
 from hanse.core.engine.trials import Trials
+from hanse.core.engine.trying.buyer import Question
+from hanse.core.engine.trying.data import OwnData
+from hanse.core.engine.trying.proof import verify_proof_file
 from hanse.core.ledger.kinds import Release1, parse_body
 from hanse.core.market.catalogue_query import CatalogueQuery
 from hanse.core.market.concepts import concepts

@@ -30,12 +30,12 @@ from hanse.app.commands.trial_shown import (
 from hanse.app.progress import long_work
 from hanse.core.certify.data import MappingNeeded
 from hanse.core.durable import write_durably
-from hanse.core.engine.trial_buyer import Question
-from hanse.core.engine.trial_data import OwnData
-from hanse.core.engine.trial_file import read_trial_file
-from hanse.core.engine.trial_peer import read_file
-from hanse.core.engine.trial_records import BUYER, SELLER
-from hanse.core.engine.trial_views import HONEST_ANSWERS_BUYER, HONEST_SEALED_BUYER
+from hanse.core.engine.trying.buyer import Question
+from hanse.core.engine.trying.data import OwnData
+from hanse.core.engine.trying.file import read_trial_file
+from hanse.core.engine.trying.peer import read_file
+from hanse.core.engine.trying.records import BUYER, SELLER
+from hanse.core.engine.trying.views import HONEST_ANSWERS_BUYER, HONEST_SEALED_BUYER
 from hanse.core.errors import FolderNotWritable
 from hanse.core.limits import TRIAL_FILE_MESSAGES_MAX, TRIALS_HELD_MAX
 from hanse.core.market.scaled import read_micro
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
     from hanse.app.desk import Desk
     from hanse.core.engine.engine import Engine
-    from hanse.core.engine.trial_offer import TrialOffer
-    from hanse.core.engine.trial_views import TrialView, VerdictView
+    from hanse.core.engine.trying.offer import TrialOffer
+    from hanse.core.engine.trying.views import TrialView, VerdictView
     from hanse.core.model.trial import Way
 
 _SUFFIX: Final = ".hanse-trial"

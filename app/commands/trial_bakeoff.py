@@ -22,8 +22,8 @@ from hanse.app.commands.trial import write_new
 from hanse.app.commands.typed_files import read_bounded
 from hanse.app.progress import long_work
 from hanse.core.certify.data import MappingNeeded, read_costs
-from hanse.core.engine.trial_bakeoff import Candidate
-from hanse.core.engine.trial_data import OwnData
+from hanse.core.engine.trying.bakeoff import Candidate
+from hanse.core.engine.trying.data import OwnData
 from hanse.core.limits import COST_MATRIX_SIZE_BYTES_MAX
 from hanse.core.market.scaled import micro_text
 from hanse.core.sentences import show_size

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hanse.app.desk import Desk
-    from hanse.core.engine.trial_offer import TrialOffer
-    from hanse.core.engine.trial_views import TrialView, VerdictView
+    from hanse.core.engine.trying.offer import TrialOffer
+    from hanse.core.engine.trying.views import TrialView, VerdictView
     from hanse.core.model.certificate import QualityRow
     from hanse.core.model.trial import Plan, Way
 

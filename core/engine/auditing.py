@@ -16,7 +16,7 @@ from hanse.core.attest.cert_file import is_cert_file
 from hanse.core.attest.vectors import check_certificate_vectors, is_certificate_vectors
 from hanse.core.engine.certificate_files import verify_certificate
 from hanse.core.engine.sources import open_file
-from hanse.core.engine.trial_proof import is_proof_file, verify_warranty
+from hanse.core.engine.trying.proof import is_proof_file, verify_warranty
 from hanse.core.engine.views import Fault, VerifyReport
 from hanse.core.errors import (
     FileTooLarge,

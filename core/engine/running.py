@@ -32,9 +32,9 @@ from hanse.core.engine.certify_target import Named, named, staged_model, target_
 from hanse.core.engine.kept_draft import decode_kept
 from hanse.core.engine.run_session import NoStates, RunSession
 from hanse.core.engine.run_stream import StreamAnswers
-from hanse.core.engine.trial_data import wanted_of
-from hanse.core.engine.trial_records import BUYER, trial_row
-from hanse.core.engine.trial_subject import NoRunnableModel, run_limits, subject_of
+from hanse.core.engine.trying.data import wanted_of
+from hanse.core.engine.trying.records import BUYER, trial_row
+from hanse.core.engine.trying.subject import NoRunnableModel, run_limits, subject_of
 from hanse.core.model.running import Stage
 from hanse.core.trade.trial_rules import TrialRefused
 
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from hanse.core.engine.content import Content
     from hanse.core.engine.context import Context
     from hanse.core.engine.run_stream import LineSource
-    from hanse.core.engine.trial_sealed import SealedRuns
+    from hanse.core.engine.trying.sealed import SealedRuns
     from hanse.core.errors import HanseError
     from hanse.core.model.card import ModelCard
     from hanse.core.model.control import Control

@@ -117,7 +117,7 @@ class SuiteRuns:
                 Named(request.artifact, release),
                 is_sealed=request.trial is not None,
             )
-            reference = self._reference(reads, request)
+            reference, reason = self._reference(reads, request, suite)
         machine = probe_hardware()
         with ExitStack() as stack:
             scratch = stack.enter_context(self._content.work())
@@ -140,7 +140,7 @@ class SuiteRuns:
             )
         if found.golden is not None:
             self._content.small.put(found.golden)
-        return _tested(found, request)
+        return _tested(found, request, reason)
 
     def _staged(
         self,
@@ -215,16 +215,24 @@ class SuiteRuns:
             )
         return tuple(found)
 
-    def _reference(self, held: Repositories, request: CertifyRequest) -> GoldenVectors | None:
-        """Return the golden vectors of the Certificate that is reproduced, if they are here."""
+    def _reference(
+        self, held: Repositories, request: CertifyRequest, suite: Suite
+    ) -> tuple[GoldenVectors | None, str]:
+        """Return the golden vectors of the Certificate that is reproduced, or why there are none.
+
+        Figures compare only under one suite, and so do outputs.
+        """
         if request.reproduces is None:
-            return None
+            return None, ""
         row = held.certificates.get(EntryId(request.reproduces))
         if row is None:
             raise NothingToReproduce(certificate=request.reproduces)
         if row.artifact != request.artifact:
             raise OtherArtifact(expected=row.artifact, found=request.artifact)
-        return None if row.golden is None else self._golden(row.golden)
+        if not row.is_known or row.suite != suite.name:
+            return None, "suite"
+        found = None if row.golden is None else self._golden(row.golden)
+        return found, "" if found is not None else "vectors_missing"
 
     def _golden(self, digest: bytes) -> GoldenVectors | None:
         raw = self._content.small.get(digest)
@@ -270,7 +278,7 @@ def _stated_facts(source: ModelSource, card: ModelCard) -> ModelFacts:
     )
 
 
-def _tested(found: Found, request: CertifyRequest) -> Tested:
+def _tested(found: Found, request: CertifyRequest, reason: str) -> Tested:
     golden = found.measured.golden
     reproduces = None
     if request.reproduces is not None:
@@ -278,7 +286,7 @@ def _tested(found: Found, request: CertifyRequest) -> Tested:
         reproduces = Reproduces(
             entry=EntryId(request.reproduces),
             verdict="not_comparable" if compared is None else compared.verdict,
-            reason="vectors_missing" if compared is None else compared.reason,
+            reason=reason if compared is None else compared.reason,
             max_abs_nano=0 if compared is None else compared.max_abs_nano,
             compared=0 if compared is None else compared.compared,
             failing=0 if compared is None else compared.failing,

@@ -5,35 +5,35 @@
 * Steps, queries and answers travel as ``.hanse-trial`` files, or through any ``TrialPeer``.
 * After delivery the answers are run again; a mismatch is a Proof that anybody can check.
 
-Each part keeps its own rules; see ``trial_buyer``, ``trial_seller``, ``trial_open``,
-``trial_sealed``, ``trial_replaying`` and ``trial_bakeoff``.
+Each part keeps its own rules; see ``buyer``, ``seller``, ``editions``,
+``sealed``, ``replaying`` and ``bakeoff``.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hanse.core.engine.trial_bakeoff import BakeOffs
-from hanse.core.engine.trial_buyer import Buying
-from hanse.core.engine.trial_naming import trial_named
-from hanse.core.engine.trial_offer import trial_offer
-from hanse.core.engine.trial_pace import Waiting
-from hanse.core.engine.trial_proof import verify_proof_file
-from hanse.core.engine.trial_replaying import Replaying
-from hanse.core.engine.trial_sealed import SealedRuns
-from hanse.core.engine.trial_seller import Answering
-from hanse.core.engine.trial_showing import view_of
+from hanse.core.engine.trying.bakeoff import BakeOffs
+from hanse.core.engine.trying.buyer import Buying
+from hanse.core.engine.trying.naming import trial_named
+from hanse.core.engine.trying.offer import trial_offer
+from hanse.core.engine.trying.pace import Waiting
+from hanse.core.engine.trying.proof import verify_proof_file
+from hanse.core.engine.trying.replaying import Replaying
+from hanse.core.engine.trying.sealed import SealedRuns
+from hanse.core.engine.trying.seller import Answering
+from hanse.core.engine.trying.showing import view_of
 from hanse.core.model.trial import TrialState
 from hanse.core.store.trials import TRIALS_PER_PAGE
 
 if TYPE_CHECKING:
     from hanse.core.engine.content import Content
     from hanse.core.engine.context import Context
-    from hanse.core.engine.trial_offer import TrialOffer
-    from hanse.core.engine.trial_pace import Pace
-    from hanse.core.engine.trial_peer import TrialPeer
-    from hanse.core.engine.trial_proof import VerifiedProof
-    from hanse.core.engine.trial_views import TrialView, VerdictView
+    from hanse.core.engine.trying.offer import TrialOffer
+    from hanse.core.engine.trying.pace import Pace
+    from hanse.core.engine.trying.peer import TrialPeer
+    from hanse.core.engine.trying.proof import VerifiedProof
+    from hanse.core.engine.trying.views import TrialView, VerdictView
     from hanse.core.model.control import Control
     from hanse.core.model.ids import EntryId
     from hanse.core.model.running import ModelRunner

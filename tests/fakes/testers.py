@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hanse.core.engine.certify_target import CertifyRequest, Named, target_of
 from hanse.core.engine.certificate_plan import plan_certificate
+from hanse.core.engine.certify_target import CertifyRequest, Named, target_of
 from hanse.core.engine.engine import Engine
 from hanse.core.engine.signing import show, sign
 from hanse.core.ledger.kinds import Release1
@@ -104,9 +104,7 @@ def sign_job(engine: Engine, view: JobView) -> EntryId:
     return engine.certifying.sign(engine.certifying.preview(view.row.job))
 
 
-def sign_altered(
-    engine: Engine, view: JobView, change: Callable[[Tested], Tested]
-) -> EntryId:
+def sign_altered(engine: Engine, view: JobView, change: Callable[[Tested], Tested]) -> EntryId:
     """Sign something else than what a job came to: it verifies, and is a lie."""
     context, request = engine.context, view.request
     with context.store.reads() as reads:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from hanse.core.engine.engine import Engine
 from hanse.core.engine.home import Home
-from hanse.core.engine.trial_buyer import Question
-from hanse.core.engine.trial_data import OwnData
 from hanse.core.engine.trials import Trials
+from hanse.core.engine.trying.buyer import Question
+from hanse.core.engine.trying.data import OwnData
 from hanse.core.model.control import Control
 from hanse.core.store.unit_of_work import UnitOfWork
 from tests.fakes.chance import SeededChance

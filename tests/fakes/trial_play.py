@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hanse.core.certify.trial_outputs import read_arrays, write_arrays
-from hanse.core.engine.trial_buyer import Question
-from hanse.core.engine.trial_data import OwnData
-from hanse.core.engine.trial_file import Message, TrialFile, read_trial_file, write_trial_file
+from hanse.core.engine.trying.buyer import Question
+from hanse.core.engine.trying.data import OwnData
+from hanse.core.engine.trying.file import Message, TrialFile, read_trial_file, write_trial_file
 from hanse.core.model.control import Control
 from hanse.core.trade.trial_messages import read_query, sign_query
 from tests.fakes.trial_shop import DAY_MS
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hanse.core.engine.certify_target import CertifyRequest
     from hanse.core.engine.certifying import Certifying
-    from hanse.core.engine.trial_views import AnsweredFile
+    from hanse.core.engine.trying.views import AnsweredFile
     from hanse.core.model.arrays import Array
     from hanse.core.model.trial import Query
     from tests.fakes.trial_shop import Market

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hanse.core.certify.data import DataMapping
+from hanse.core.engine.certify_data import written_mapping
 from hanse.core.engine.certify_target import CertifyRequest
 from hanse.core.engine.human_reviews import Point, Review
 from hanse.core.market.catalogue_query import CatalogueQuery
@@ -22,13 +24,14 @@ if TYPE_CHECKING:
     from tests.fakes.people import Person
 
 SOLD, BOUGHT = "diagnosis", "insurance-risk"  # of Anna, of Bert
+TARGET = "malignant"
 ANSWERS = 3
 
 
 def certifying(base: Path) -> Person:
     """Write the folder of part 3: Anna certifies, is reviewed, grants Trials and asks for some."""
     market = open_market(base, SOLD)
-    market.work(in_process(SOLD, operators={}), in_process(SOLD))
+    market.work(in_process(SOLD), in_process(SOLD))
     anna, bert = market.selling, market.buying
     bert.accounts.confirm_phrase(market.bert.phrase)
     release = market.published.release
@@ -37,7 +40,7 @@ def certifying(base: Path) -> Person:
     revoke = anna.certificates.revoke(mistake, "machine_fault", "It was hot.")
     anna.certificates.sign(revoke)
     market.anna.clock.advance(1000)
-    certified(anna, release)
+    certified(anna, release, market.rows)
     waiting = anna.certifying.queue(request_for(anna, release, "core"), now=False).row.job
     anna.certifying.pause(waiting, is_paused=True)
     market.bring()
@@ -55,17 +58,28 @@ def certifying(base: Path) -> Person:
     return market.anna
 
 
-def request_for(engine: Engine, release: bytes, suite: str) -> CertifyRequest:
-    """Ask for a Release of this Account under a suite."""
+def request_for(
+    engine: Engine, release: bytes, suite: str, rows: Path | None = None
+) -> CertifyRequest:
+    """Ask for a Release of this Account under a suite, with figures on rows for everybody."""
     row = engine.catalogue.own()[0].newest_release
     assert row is not None
     assert row.release == release
-    return CertifyRequest(artifact=row.artifact, release=release, suite=suite, cores=1, nice=0)
+    return CertifyRequest(
+        artifact=row.artifact,
+        release=release,
+        suite=suite,
+        cores=1,
+        nice=0,
+        data="" if rows is None else str(rows),
+        mapping=b"" if rows is None else written_mapping(DataMapping(target=TARGET)),
+        is_public=rows is not None,
+    )
 
 
-def certified(engine: Engine, release: bytes) -> EntryId:
+def certified(engine: Engine, release: bytes, rows: Path | None = None) -> EntryId:
     """Certify a Release under the quick suite, in real Workers, and sign it."""
-    job = engine.certifying.queue(request_for(engine, release, "quick"), now=True).row.job
+    job = engine.certifying.queue(request_for(engine, release, "quick", rows), now=True).row.job
     assert engine.certifying.run(job, Control()).tested is not None
     return engine.certifying.sign(engine.certifying.preview(job))
 
@@ -118,6 +132,10 @@ def stated_certification(engine: Engine) -> dict[str, object]:
                 [
                     len(shown.certificate.statement.measured.checks),
                     len(shown.certificate.statement.measured.perf),
+                    [
+                        [row.metric, row.slice, row.n, row.value_micro, row.is_public]
+                        for row in shown.certificate.statement.measured.quality
+                    ],
                 ]
                 for shown in (engine.certificates.show(one.cert) for one in view.rows)
             ],

@@ -1,4 +1,4 @@
-"""Hostile ``.hanse-trial`` and ``.hanse-warranty`` files: a clear error each, and nothing changed."""
+"""Hostile ``.hanse-trial`` and ``.hanse-warranty`` files: each a clear error, nothing changed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from hanse.core.engine.trial_file import (
+from hanse.core.engine.trying.file import (
     MAGIC,
     Message,
     TrialFile,
@@ -18,10 +18,10 @@ from hanse.core.engine.trial_file import (
     read_trial_file,
     write_trial_file,
 )
-from hanse.core.engine.trial_peer import read_file
-from hanse.core.engine.trial_post import StepRefused, append_step, enclosed, read_step
-from hanse.core.engine.trial_proof import MAGIC as PROOF_MAGIC
-from hanse.core.engine.trial_proof import BadProofFile, verify_proof_file
+from hanse.core.engine.trying.peer import read_file
+from hanse.core.engine.trying.post import StepRefused, append_step, enclosed, read_step
+from hanse.core.engine.trying.proof import MAGIC as PROOF_MAGIC
+from hanse.core.engine.trying.proof import BadProofFile, verify_proof_file
 from hanse.core.errors import FileTooLarge, HanseError
 from hanse.core.ledger import disclosure
 from hanse.core.ledger.codec import encode
@@ -69,15 +69,16 @@ def files(market):
     queries = buying.next_queries(trial, 2)
     answers = answering.answer(queries, Control(), market.pace).reply
     return {
-        "steps": (answering.answer, steps),
+        "steps": (seller_of(market), steps),
         "grant": (buying.take, answering.answer(steps, Control()).reply),
-        "queries": (answering.answer, buying.next_queries(asked(market), 2)),
+        "queries": (seller_of(market), buying.next_queries(asked(market), 2)),
         "answers": (buying.take, answers),
     }
 
 
-def give(taker, raw):
-    return taker(raw) if taker.__name__ == "take" else taker(raw, Control())
+def seller_of(market):
+    """Return what takes a file on the seller's side, without waiting between two answers."""
+    return lambda raw: market.selling.trials.answering.answer(raw, Control(), market.pace)
 
 
 def state(market):
@@ -103,7 +104,7 @@ def refused(market, taker, raw):
     """Check that a file is refused with a sentence, and that nothing changed; return the error."""
     before = state(market)
     with pytest.raises(HanseError) as caught:
-        give(taker, raw)
+        taker(raw)
     said(caught.value)
     assert state(market) == before
     return caught.value
@@ -145,7 +146,7 @@ def test_mutants_of_a_real_file_are_refused(market, files, which):
         if mutant == raw:
             continue
         with pytest.raises(HanseError) as caught:
-            give(taker, mutant)
+            taker(mutant)
         said(caught.value)
     assert state(market) == before
 
@@ -162,20 +163,20 @@ def test_mutants_with_a_right_digest_bring_what_was_signed_or_nothing(market, wh
     """Past the digest the signatures must catch it; what they do not cover means nothing."""
     taker, raw = fresh(market, which)
     if which == "queries":  # answered once, so that a mutant can only be refused or repeated
-        give(taker, raw)
+        taker(raw)
     chance = random.Random(which)
     before = state(market)
     refusals = 0
     for _ in range(MUTANTS // 4):
         try:
-            give(taker, resealed(mutated(raw, chance)))
+            taker(resealed(mutated(raw, chance)))
         except HanseError as error:
             said(error)
             refusals += 1
             assert state(market) == before
         else:
             before = state(market) if which != "queries" else before
-            give(taker, raw)  # the honest file finds nothing to add or to contradict
+            taker(raw)  # the honest file finds nothing to add or to contradict
             assert state(market) == before
     assert which == "queries" or refusals > MUTANTS // 8
 
@@ -190,16 +191,17 @@ def fresh(market, which):
     trial = asked(market)
     queries = buying.next_queries(trial, 2)
     if which == "queries":
-        return answering.answer, queries
+        return seller_of(market), queries
     return buying.take, answering.answer(queries, Control(), market.pace).reply
 
 
 def test_missing_and_foreign_entries_are_refused(market, files):
+    fresh(market, "grant")  # signed before it, and never handed over
     taker, raw = fresh(market, "grant")
     *opening, last = read_trial_file(raw).entries
     buyers = read_trial_file(files["steps"][1]).entries
     for entries in (
-        (*opening[:1], last),  # nothing between the root feed and the grant
+        (*opening[:1], last),  # what was signed in between is missing
         (*opening, last._replace(body=opening[0].body)),
         (*opening, last._replace(body=None), buyers[-1]),
         (*opening, last._replace(signature=opening[0].signature)),
@@ -290,12 +292,12 @@ def test_what_stands_for_gigabytes_takes_no_memory():
     assert peak_mib(lambda: read_trial_file(MAGIC + b"\xff" * 8)) < 1
 
 
-def test_a_question_that_stands_for_gigabytes_takes_no_memory(market, files):
+def test_a_question_that_stands_for_gigabytes_takes_no_memory(files):
     taker, raw = files["queries"]
     (first, *_) = read_trial_file(raw).messages
     dense = bytes([0x9A]) + (8 * MIB).to_bytes(4, "big") + b"\x80" * (8 * MIB)
     file = forged(raw, messages=(Message(dense, first.signature),))
-    assert peak_mib(lambda: give(taker, file)) < 60
+    assert peak_mib(lambda: taker(file)) < 60
 
 
 def test_padding_inside_a_file_has_its_limits(market, files):
@@ -306,7 +308,7 @@ def test_padding_inside_a_file_has_its_limits(market, files):
     with pytest.raises(TrialFileDamaged):
         write_trial_file(TrialFile(bytes(32), bytes(32), blobs={bytes(32): blob}))
     repeated, before = read_trial_file(raw).entries[0], state(market)
-    give(taker, forged(raw, entries=(repeated,) * 3000))  # the same again is no news
+    taker(forged(raw, entries=(repeated,) * 3000))  # the same again is no news
     assert state(market) == before
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from hanse.core.engine.trial_data import OwnData
-from hanse.core.engine.trial_file import read_trial_file
-from hanse.core.engine.trial_records import exchanges_of, trial_of
+from hanse.core.engine.trying.data import OwnData
+from hanse.core.engine.trying.file import read_trial_file
+from hanse.core.engine.trying.records import exchanges_of, trial_of
 from hanse.core.model.control import Control
 from hanse.core.model.ids import EntryId
 from hanse.core.model.trial import TrialState

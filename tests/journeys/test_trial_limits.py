@@ -9,14 +9,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from hanse.core.engine import trial_inputs
-from hanse.core.engine.trial_buyer import Question, TooFewRows
-from hanse.core.engine.trial_data import OwnData
-from hanse.core.engine.trial_file import Message, read_trial_file
-from hanse.core.engine.trial_pace import NotWaiting
-from hanse.core.engine.trial_peer import LocalTrialPeer
-from hanse.core.engine.trial_post import StepRefused
-from hanse.core.engine.trial_records import notes_of
+from hanse.core.engine.trying import inputs as trial_inputs
+from hanse.core.engine.trying.buyer import Question, TooFewRows
+from hanse.core.engine.trying.data import OwnData
+from hanse.core.engine.trying.file import Message, read_trial_file
+from hanse.core.engine.trying.pace import NotWaiting
+from hanse.core.engine.trying.peer import LocalTrialPeer
+from hanse.core.engine.trying.post import StepRefused
+from hanse.core.engine.trying.records import notes_of
 from hanse.core.limits import TRIAL_ANSWERS_PER_BUYER_MAX, TRIAL_INPUT_SIZE_BYTES_MAX
 from hanse.core.market.samples import sample_model
 from hanse.core.market.trial_plan import TooManyAnswersNeeded
@@ -43,7 +43,7 @@ from tests.fakes.trial_shop import in_process, open_market
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hanse.core.engine.trial_views import AnsweredFile
+    from hanse.core.engine.trying.views import AnsweredFile
     from hanse.core.model.trial import Answer
     from tests.fakes.trial_shop import Market
 

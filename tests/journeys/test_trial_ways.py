@@ -18,11 +18,11 @@ from hanse.core.certify.client import WorkerClient
 from hanse.core.certify.data import DataMapping
 from hanse.core.certify.data.costs import CostMatrix
 from hanse.core.engine.certify_target import ArtifactNotHeld, CertifyRequest
-from hanse.core.engine.trial_bakeoff import Candidate
-from hanse.core.engine.trial_buyer import BegunElsewhere, Question
-from hanse.core.engine.trial_data import OwnData
-from hanse.core.engine.trial_replaying import OtherArtifact
-from hanse.core.engine.trial_sealed import NotForCertifying
+from hanse.core.engine.trying.bakeoff import Candidate
+from hanse.core.engine.trying.buyer import BegunElsewhere, Question
+from hanse.core.engine.trying.data import OwnData
+from hanse.core.engine.trying.replaying import OtherArtifact
+from hanse.core.engine.trying.sealed import NotForCertifying
 from hanse.core.limits import UNWANTED_OBJECT_MS_MIN
 from hanse.core.market.samples import sample_model
 from hanse.core.model.card import Recipe, SealedTrial, Trials

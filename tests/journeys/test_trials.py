@@ -12,25 +12,26 @@ from hanse.core.artifacts.pieces import ObjectMissing
 from hanse.core.certify.client import WorkerClient
 from hanse.core.certify.data.faults import ColumnsMissing
 from hanse.core.certify.warranty import BadWarranty
-from hanse.core.engine.trial_bakeoff import Candidate
-from hanse.core.engine.trial_buyer import NothingToAsk, Question, QuestionNeeded
-from hanse.core.engine.trial_data import OwnData
-from hanse.core.engine.trial_file import read_trial_file, write_trial_file
-from hanse.core.engine.trial_peer import (
+from hanse.core.engine.trying.bakeoff import Candidate
+from hanse.core.engine.trying.buyer import NothingToAsk, Question, QuestionNeeded
+from hanse.core.engine.trying.data import OwnData
+from hanse.core.engine.trying.file import read_trial_file, write_trial_file
+from hanse.core.engine.trying.peer import (
     FileTrialPeer,
     LocalTrialPeer,
     NoReplyYet,
     answer_folder,
 )
-from hanse.core.engine.trial_post import StepRefused
-from hanse.core.engine.trial_proof import BadProofFile, verify_proof_file
-from hanse.core.engine.trial_replaying import OtherArtifact
-from hanse.core.engine.trial_subject import OwnRelease, UnknownRelease
+from hanse.core.engine.trying.post import StepRefused
+from hanse.core.engine.trying.proof import BadProofFile, verify_proof_file
+from hanse.core.engine.trying.replaying import OtherArtifact
+from hanse.core.engine.trying.subject import OwnRelease, UnknownRelease
 from hanse.core.market.samples import sample_model
 from hanse.core.model.card import AnswersTrial, Trials
 from hanse.core.model.control import Control
 from hanse.core.model.running import WorkerFailed
 from hanse.core.model.trial import TrialState
+from hanse.core.store.objects import Part
 from hanse.core.store.trials import TrialNotHeld
 from hanse.core.trade.trial_rules import BadTranscript, TrialRefused, TrialSpent
 from hanse.core.trade.trial_sealing import WrongSealKey
@@ -292,7 +293,8 @@ def test_a_sealed_trial_runs_the_full_model_as_often_as_granted(market: Market) 
     assert (found.runs_used, found.rows[0].metric) == (1, "accuracy")
     assert found.rows[0].value_micro > CLAIM
     with market.buying.context.store.reads() as reads:
-        assert reads.objects.of_artifact(market.published.artifact) == []
+        uses = reads.objects.of_artifact(market.published.artifact)
+    assert {use.part for use in uses} == {Part.CIPHER}  # the plain model is nowhere
     market.restart()
     buying = market.buying.trials
     assert buying.buying.show(trial).runs_used == 1

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from hanse.core.certify.golden import GoldenVector, GoldenVectors
-from hanse.core.certify.replay import replay, replay_golden
+from hanse.core.certify.replay import SeveralRows, check_one_row, replay, replay_golden
 from hanse.core.certify.trial_outputs import kept_of, read_arrays, read_kept, write_kept
 from hanse.core.certify.warranty import BadWarranty, make_proof, rerun_proof, verify_proof
 from hanse.core.crypto.signing import Signer
 from hanse.core.ledger.codec import decode_any, encode
 from hanse.core.ledger.kinds import Warranty1
+from hanse.core.model.artifact import TensorFacts
 from hanse.core.model.blob import Blob
 from hanse.core.model.control import Cancelled, Control
 from hanse.core.model.running import WorkerFailed
@@ -434,3 +435,29 @@ def test_a_proof_shows_no_key_and_no_input(proven):
     assert parts.seal_key.hex() not in shown
     assert repr(parts.seal_key)[2:-1] not in shown
     assert isinstance(body, Warranty1)
+
+
+# --- one row at a time ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows", "is_refused"),
+    [
+        ((None, 6), 1, False),
+        (("batch", 6), 2, True),
+        ((None, 6), 0, True),
+        ((2, 6), 2, False),  # the model takes nothing else
+        (None, 2, True),  # nothing is said, so the first axis counts
+    ],
+)
+def test_an_input_holds_one_row(shape, rows, is_refused):
+    loaded = replace(
+        session_of(network()).loaded, inputs=(TensorFacts(name="x", dtype="float32", shape=shape),)
+    )
+    inputs = {"x": np.zeros((rows, 6), np.float32)}
+    if not is_refused:
+        check_one_row(inputs, loaded)
+        return
+    with pytest.raises(SeveralRows) as caught:
+        check_one_row(inputs, loaded)
+    assert caught.value.values == {"name": "x", "found": rows}

@@ -7,8 +7,8 @@ from hashlib import sha256
 import pytest
 
 from hanse.core import limits
-from hanse.core.engine import trial_file
-from hanse.core.engine.trial_file import (
+from hanse.core.engine.trying import file as trial_file
+from hanse.core.engine.trying.file import (
     MAGIC,
     Message,
     TrialFile,

@@ -9,8 +9,8 @@ import pytest
 
 from hanse.core.certify.data import DataMapping, DataSet
 from hanse.core.certify.trial_outputs import read_arrays
-from hanse.core.engine import trial_inputs
-from hanse.core.engine.trial_inputs import InputFiles, InputsMissing, draw_inputs
+from hanse.core.engine.trying import inputs as trial_inputs
+from hanse.core.engine.trying.inputs import InputFiles, InputsMissing, draw_inputs
 from hanse.core.ledger.tree import check_inclusion
 from hanse.core.limits import PART_MS_MAX
 from hanse.core.model.control import Control

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from enum import Enum
 from typing import Annotated
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hanse.core.errors import BadShape, NotCanonical
 from hanse.core.ledger.codec import (
     INT_MAX,
     INT_MIN,
     Unencodable,
+    bound_items,
     decode,
     decode_any,
     encode,
@@ -239,3 +243,40 @@ def test_a_float_beside_bytes_like_a_link_is_refused_alike():
 def test_text_is_composed_and_has_no_controls(value, single, multi):
     assert is_text(value, multiline=False) is single
     assert is_text(value, multiline=True) is multi
+
+
+# --- how many values ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [
+        (None, 1),
+        (24, 1),
+        (2**40, 1),
+        (-1, 1),
+        ("a" * 300, 1),
+        (b"\x80" * 5000, 1),
+        ([], 1),
+        ([1, [2, b"3"], {"k": "v"}], 8),
+        ({"a": {"b": [None, True]}}, 7),
+    ],
+)
+def test_values_are_counted_by_their_heads(value, count):
+    raw = encode(value)
+    bound_items(raw, count)
+    with pytest.raises(BadShape):
+        bound_items(raw, count - 1)
+
+
+@given(st.binary(max_size=200))
+def test_counting_reads_any_bytes(raw):
+    with suppress(BadShape):
+        bound_items(raw, 50)
+
+
+def test_what_a_head_claims_counts_before_it_is_there():
+    for lie in (b"\x9b", b"\xbb"):
+        with pytest.raises(BadShape):
+            bound_items(lie + b"\xff" * 8, 2**40)
+    bound_items(b"\x5b" + b"\xff" * 8, 1)  # bytes are one value; that they are cut is told later

@@ -41,6 +41,7 @@ from hanse.core.trade.trial_rules import (
     is_right,
     query_order,
     refusal_word,
+    shown_to,
 )
 from tests.fakes.trials import ARTIFACT, DAY_MS, NOW_MS, on_trial, with_terms
 
@@ -413,3 +414,23 @@ def test_a_clock_a_little_back_does_not_win_time():
     over = LocalUse(1, NOW_MS + DAY_MS + 1)
     assert spent(over, NOW_MS + DAY_MS - 60_000) == "date"
     assert count_run(TERMS, LocalUse(1, NOW_MS), NOW_MS - 60_000) == LocalUse(2, NOW_MS)
+
+
+# --- what is shown --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("offer", "to_stranger_of_class", "to_stranger_of_figure"),
+    [
+        ("top1", "top1", "top1"),
+        ("tokens256", "tokens256", "tokens256"),
+        ("digits2", "top1", "digits2"),
+        ("full", "top1", "digits2"),
+    ],
+)
+def test_a_stranger_is_shown_no_score_and_of_a_figure_two_digits(
+    offer, to_stranger_of_class, to_stranger_of_figure
+):
+    assert shown_to(offer, is_stranger=True, is_figure=False) == to_stranger_of_class
+    assert shown_to(offer, is_stranger=True, is_figure=True) == to_stranger_of_figure
+    assert shown_to(offer, is_stranger=False, is_figure=False) == offer

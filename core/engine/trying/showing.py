@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hanse.core.engine.trial_keys import spent_word
-from hanse.core.engine.trial_records import BUYER, BuyerNotes, notes_of, trial_of
-from hanse.core.engine.trial_views import (
+from hanse.core.engine.trying.keys import spent_word
+from hanse.core.engine.trying.records import BUYER, BuyerNotes, notes_of, trial_of
+from hanse.core.engine.trying.views import (
     HONEST_ANSWERS_BUYER,
     HONEST_ANSWERS_SELLER,
     HONEST_SEALED_BUYER,
@@ -26,7 +26,7 @@ from hanse.core.model.trial import TrialState
 
 if TYPE_CHECKING:
     from hanse.core.engine.context import Context
-    from hanse.core.engine.trial_views import OverWord
+    from hanse.core.engine.trying.views import OverWord
     from hanse.core.model.trial import Plan, Trial
     from hanse.core.store.trials import TrialRow
     from hanse.core.store.unit_of_work import Repositories

@@ -6,7 +6,7 @@
 * The reply holds every step of ours and the answers to the queries of this file; where a rule
   ended the answering early, its word goes along.
 
-Deciding is ``trial_granting``'s, answering ``trial_answering``'s.
+Deciding is ``granting``'s, answering ``answering``'s.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from hanse.core.crypto.derivation import trial_seal_key
-from hanse.core.engine.trial_answering import Desk, Served
-from hanse.core.engine.trial_file import Message, TrialFile, read_trial_file, write_trial_file
-from hanse.core.engine.trial_granting import Granting
-from hanse.core.engine.trial_keys import content_key_of
-from hanse.core.engine.trial_pace import Waiting
-from hanse.core.engine.trial_post import (
+from hanse.core.engine.trying.answering import Desk, Served
+from hanse.core.engine.trying.file import Message, TrialFile, read_trial_file, write_trial_file
+from hanse.core.engine.trying.granting import Granting
+from hanse.core.engine.trying.keys import content_key_of
+from hanse.core.engine.trying.pace import Waiting
+from hanse.core.engine.trying.post import (
     StepRefused,
     append_step,
     enclosed,
     read_step,
     take_entries,
 )
-from hanse.core.engine.trial_records import SELLER, keep_step, step_id, trial_of, trial_row
-from hanse.core.engine.trial_showing import view_of
-from hanse.core.engine.trial_subject import OwnRelease, subject_of
-from hanse.core.engine.trial_views import AnsweredFile
+from hanse.core.engine.trying.records import SELLER, keep_step, step_id, trial_of, trial_row
+from hanse.core.engine.trying.showing import view_of
+from hanse.core.engine.trying.subject import OwnRelease, subject_of
+from hanse.core.engine.trying.views import AnsweredFile
 from hanse.core.errors import Refused, RejectedEntry
 from hanse.core.ledger.kinds import Trial1
 from hanse.core.model.trial import TrialClose, TrialState
@@ -40,9 +40,9 @@ from hanse.core.trade.trial_messages import read_answer, read_query
 if TYPE_CHECKING:
     from hanse.core.engine.content import Content
     from hanse.core.engine.context import Context
-    from hanse.core.engine.trial_pace import Pace
-    from hanse.core.engine.trial_post import Step
-    from hanse.core.engine.trial_views import TrialView
+    from hanse.core.engine.trying.pace import Pace
+    from hanse.core.engine.trying.post import Step
+    from hanse.core.engine.trying.views import TrialView
     from hanse.core.model.control import Control
     from hanse.core.model.running import ModelRunner
     from hanse.core.model.trial import SignedQuery

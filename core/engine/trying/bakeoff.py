@@ -31,9 +31,9 @@ from hanse.core.certify.data.faults import OutputsUnusable
 from hanse.core.certify.measure import nearest_rank
 from hanse.core.engine.certify_target import Named, staged_model, target_of
 from hanse.core.engine.redraft import total_of
-from hanse.core.engine.trial_data import read_own_data, wanted_of
-from hanse.core.engine.trial_records import BUYER, trial_row
-from hanse.core.engine.trial_subject import NoRunnableModel, run_limits, subject_of
+from hanse.core.engine.trying.data import read_own_data, wanted_of
+from hanse.core.engine.trying.records import BUYER, trial_row
+from hanse.core.engine.trying.subject import NoRunnableModel, run_limits, subject_of
 from hanse.core.errors import WrongUse
 from hanse.core.limits import BAKEOFF_CANDIDATES_MAX
 from hanse.core.model.running import Block, WorkerFailed
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from hanse.core.engine.certify_target import Target
     from hanse.core.engine.content import Content
     from hanse.core.engine.context import Context
-    from hanse.core.engine.trial_data import OwnData
-    from hanse.core.engine.trial_sealed import SealedRuns
+    from hanse.core.engine.trying.data import OwnData
+    from hanse.core.engine.trying.sealed import SealedRuns
     from hanse.core.model.control import Control
     from hanse.core.model.ids import EntryId
     from hanse.core.model.money import Money

@@ -16,15 +16,15 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hanse.core.durable import make_private_folder, write_durably
-from hanse.core.engine.trial_pace import NotWaiting
+from hanse.core.engine.trying.pace import NotWaiting
 from hanse.core.errors import FileTooLarge, FileUnreadable, Refused
 from hanse.core.limits import TRIAL_FILE_SIZE_BYTES_MAX
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hanse.core.engine.trial_pace import Pace
-    from hanse.core.engine.trial_seller import Answering
+    from hanse.core.engine.trying.pace import Pace
+    from hanse.core.engine.trying.seller import Answering
     from hanse.core.model.control import Control
 
 SUFFIX: Final = ".hanse-trial"

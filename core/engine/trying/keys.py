@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from hanse.core.artifacts.opening import WrongContentKey
 from hanse.core.crypto.stream import content_key_commitment
-from hanse.core.engine.trial_holding import hold_no_longer
+from hanse.core.engine.trying.holding import hold_no_longer
 from hanse.core.keystore.keystore import SeedsMissing
 from hanse.core.trade.trial_rules import TrialSpent, check_local
 

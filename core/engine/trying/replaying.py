@@ -23,17 +23,17 @@ from hanse.core.certify.warranty import make_proof
 from hanse.core.crypto.blobs import seal_blob
 from hanse.core.crypto.passwords import KEY_SIZE_BYTES, NONCE_SIZE_BYTES
 from hanse.core.engine.certify_target import Named, Target, staged_model, target_of
-from hanse.core.engine.trial_post import append_step, disclose_own, opening_entries
-from hanse.core.engine.trial_proof import ProofFile, entry_row, write_proof_file
-from hanse.core.engine.trial_records import (
+from hanse.core.engine.trying.post import append_step, disclose_own, opening_entries
+from hanse.core.engine.trying.proof import ProofFile, entry_row, write_proof_file
+from hanse.core.engine.trying.records import (
     BUYER,
     disclosure_of,
     exchanges_of,
     trial_of,
     trial_row,
 )
-from hanse.core.engine.trial_subject import NoRunnableModel, run_limits
-from hanse.core.engine.trial_views import ReplayView
+from hanse.core.engine.trying.subject import NoRunnableModel, run_limits
+from hanse.core.engine.trying.views import ReplayView
 from hanse.core.errors import VerificationFailed
 from hanse.core.model.blob import Blob
 from hanse.core.trade.trial_rules import TrialRefused

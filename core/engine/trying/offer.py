@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hanse.core.engine.certify_target import NothingToCertify, named
-from hanse.core.engine.trial_subject import subject_of
+from hanse.core.engine.trying.subject import subject_of
 from hanse.core.market.trial_plan import budget_for, plan
 from hanse.core.trade.trial_rules import TrialRefused
 

@@ -23,11 +23,11 @@ from hanse.core.artifacts.sealing import check_seal
 from hanse.core.certify.data import evaluate_quality, plan_quality
 from hanse.core.certify.memory_model import SealedModel
 from hanse.core.crypto.blobs import open_blob
-from hanse.core.engine.trial_data import read_own_data, wanted_of
-from hanse.core.engine.trial_keys import erase_keys, kept_keys, spent_word
-from hanse.core.engine.trial_records import BUYER, TrialDamaged, trial_of, trial_row
-from hanse.core.engine.trial_subject import files_beside, model_file, run_limits, subject_of
-from hanse.core.engine.trial_views import SealedQuality, SealedRun
+from hanse.core.engine.trying.data import read_own_data, wanted_of
+from hanse.core.engine.trying.keys import erase_keys, kept_keys, spent_word
+from hanse.core.engine.trying.records import BUYER, TrialDamaged, trial_of, trial_row
+from hanse.core.engine.trying.subject import files_beside, model_file, run_limits, subject_of
+from hanse.core.engine.trying.views import SealedQuality, SealedRun
 from hanse.core.errors import Refused
 from hanse.core.model.trial import TrialState
 from hanse.core.trade.trial_rules import TrialRefused, TrialSpent
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from hanse.core.certify.source import ModelSource
     from hanse.core.engine.content import Content
     from hanse.core.engine.context import Context
-    from hanse.core.engine.trial_data import OwnData
-    from hanse.core.engine.trial_subject import Subject
+    from hanse.core.engine.trying.data import OwnData
+    from hanse.core.engine.trying.subject import Subject
     from hanse.core.model.arrays import Array
     from hanse.core.model.control import Control
     from hanse.core.model.ids import EntryId

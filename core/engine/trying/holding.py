@@ -19,7 +19,7 @@ from hanse.core.store.objects import ManifestRow, ObjectUse, Part
 
 if TYPE_CHECKING:
     from hanse.core.artifacts.manifest import Manifest, SealedManifest
-    from hanse.core.engine.trial_subject import Subject
+    from hanse.core.engine.trying.subject import Subject
     from hanse.core.store.trials import TrialRow
     from hanse.core.store.unit_of_work import UnitOfWork
 

@@ -30,7 +30,7 @@ from hanse.core.trade.trial_state import SaidStep, fold_trial
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hanse.core.engine.trial_post import Step
+    from hanse.core.engine.trying.post import Step
     from hanse.core.model.ids import IdentityId
     from hanse.core.model.trial import Trial
     from hanse.core.store.trials import TrialRole, TrialRow

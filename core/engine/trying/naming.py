@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hanse.core.engine.naming import id_digits, the_one
-from hanse.core.engine.trial_records import BUYER, SELLER
+from hanse.core.engine.trying.records import BUYER, SELLER
 from hanse.core.model.ids import ID_SIZE_BYTES, EntryId
 from hanse.core.store.trials import TrialNotHeld
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from hanse.core.engine.context import Context
-    from hanse.core.engine.trial_file import TrialFile
+    from hanse.core.engine.trying.file import TrialFile
     from hanse.core.ledger.disclosure import Disclosure
     from hanse.core.ledger.entry import CheckedEntry, SignedEntry
     from hanse.core.model.ids import AuthorKey, EntryId, IdentityId

@@ -21,11 +21,11 @@ from hanse.core.certify.inspecting import inspect_files
 from hanse.core.crypto.blobs import seal_blob
 from hanse.core.crypto.derivation import trial_seal_key
 from hanse.core.crypto.passwords import KEY_SIZE_BYTES, NONCE_SIZE_BYTES
-from hanse.core.engine.trial_data import NoSignature, wanted_of
-from hanse.core.engine.trial_keys import content_key_of
-from hanse.core.engine.trial_post import append_step, read_step
-from hanse.core.engine.trial_records import SELLER, keep_step, trial_of, trial_row
-from hanse.core.engine.trial_subject import subject_of
+from hanse.core.engine.trying.data import NoSignature, wanted_of
+from hanse.core.engine.trying.keys import content_key_of
+from hanse.core.engine.trying.post import append_step, read_step
+from hanse.core.engine.trying.records import SELLER, keep_step, trial_of, trial_row
+from hanse.core.engine.trying.subject import subject_of
 from hanse.core.ledger.kinds import Trial1
 from hanse.core.market.trial_plan import BadClaim, TooManyAnswersNeeded, plan_of
 from hanse.core.model.artifact import RUNNABLE
@@ -46,7 +46,7 @@ from hanse.core.trade.trial_sealing import seal_commitment
 if TYPE_CHECKING:
     from hanse.core.engine.content import Content
     from hanse.core.engine.context import Context
-    from hanse.core.engine.trial_subject import Subject
+    from hanse.core.engine.trying.subject import Subject
     from hanse.core.ledger.kinds import Seal
     from hanse.core.model.artifact import ModelFacts
     from hanse.core.model.control import Control

@@ -15,11 +15,11 @@ from hanse.core.artifacts.importing import import_artifact
 from hanse.core.artifacts.quota import Whose
 from hanse.core.certify.data import evaluate_quality, plan_quality
 from hanse.core.engine.certify_target import Named, staged_model, target_of
-from hanse.core.engine.trial_data import read_own_data, wanted_of
-from hanse.core.engine.trial_records import BUYER
-from hanse.core.engine.trial_replaying import OtherArtifact
-from hanse.core.engine.trial_subject import NoRunnableModel, run_limits, subject_of
-from hanse.core.engine.trial_views import HONEST_OPEN, OpenQuality, TrialView
+from hanse.core.engine.trying.data import read_own_data, wanted_of
+from hanse.core.engine.trying.records import BUYER
+from hanse.core.engine.trying.replaying import OtherArtifact
+from hanse.core.engine.trying.subject import NoRunnableModel, run_limits, subject_of
+from hanse.core.engine.trying.views import HONEST_OPEN, OpenQuality, TrialView
 from hanse.core.model.trial import TrialState
 from hanse.core.store.objects import ManifestRow, ObjectUse, Part
 from hanse.core.trade.trial_rules import TrialRefused
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from hanse.core.engine.certify_target import Target
     from hanse.core.engine.content import Content
     from hanse.core.engine.context import Context
-    from hanse.core.engine.trial_data import OwnData
-    from hanse.core.engine.trial_subject import Subject
+    from hanse.core.engine.trying.data import OwnData
+    from hanse.core.engine.trying.subject import Subject
     from hanse.core.model.card import OpenTrial
     from hanse.core.model.control import Control
     from hanse.core.model.running import ModelRunner

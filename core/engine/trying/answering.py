@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Final
 from hanse.core.certify.replay import Session, SeveralRows, answer_query
 from hanse.core.certify.trial_outputs import AnswerTooLarge
 from hanse.core.engine.certify_target import Named, staged_model, target_of
-from hanse.core.engine.trial_granting import is_stranger
-from hanse.core.engine.trial_records import SELLER, trial_row
-from hanse.core.engine.trial_subject import NoRunnableModel, run_limits
+from hanse.core.engine.trying.granting import is_stranger
+from hanse.core.engine.trying.records import SELLER, trial_row
+from hanse.core.engine.trying.subject import NoRunnableModel, run_limits
 from hanse.core.errors import RejectedEntry
 from hanse.core.limits import TRIAL_ANSWER_INTERVAL_MS
 from hanse.core.model.running import WorkerFailed
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from hanse.core.engine.content import Content
     from hanse.core.engine.context import Context
-    from hanse.core.engine.trial_pace import Pace
-    from hanse.core.engine.trial_subject import Subject
+    from hanse.core.engine.trying.pace import Pace
+    from hanse.core.engine.trying.subject import Subject
     from hanse.core.model.control import Control
     from hanse.core.model.running import ModelRunner
     from hanse.core.model.trial import Granted, SignedAnswer, SignedQuery

@@ -9,7 +9,7 @@
   what the grant shows.
 
 What may be granted is ``hanse.core.trade``'s to say; running a sealed model is
-``trial_sealed``'s, judging after delivery ``trial_replaying``'s.
+``sealed``'s, judging after delivery ``replaying``'s.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ import msgspec
 from hanse.core.artifacts.memory_opening import check_piece_keys
 from hanse.core.certify.data import kind_of
 from hanse.core.crypto.blobs import open_blob
-from hanse.core.engine.trial_data import read_own_data, wanted_of
-from hanse.core.engine.trial_file import Message, TrialFile, read_trial_file, write_trial_file
-from hanse.core.engine.trial_holding import hold_no_longer, hold_sealed
-from hanse.core.engine.trial_inputs import InputFiles, draw_inputs
-from hanse.core.engine.trial_keys import erase_keys, keep_keys
-from hanse.core.engine.trial_open import OpenEditions
-from hanse.core.engine.trial_post import (
+from hanse.core.engine.trying.data import read_own_data, wanted_of
+from hanse.core.engine.trying.editions import OpenEditions
+from hanse.core.engine.trying.file import Message, TrialFile, read_trial_file, write_trial_file
+from hanse.core.engine.trying.holding import hold_no_longer, hold_sealed
+from hanse.core.engine.trying.inputs import InputFiles, draw_inputs
+from hanse.core.engine.trying.keys import erase_keys, keep_keys
+from hanse.core.engine.trying.post import (
     StepRefused,
     append_step,
     enclosed,
     read_step,
     take_entries,
 )
-from hanse.core.engine.trial_records import (
+from hanse.core.engine.trying.records import (
     BUYER,
     BuyerNotes,
     encode_notes,
@@ -45,8 +45,8 @@ from hanse.core.engine.trial_records import (
     trial_of,
     trial_row,
 )
-from hanse.core.engine.trial_showing import verdict_of, view_of
-from hanse.core.engine.trial_subject import OwnRelease, sealed_files, subject_of
+from hanse.core.engine.trying.showing import verdict_of, view_of
+from hanse.core.engine.trying.subject import OwnRelease, sealed_files, subject_of
 from hanse.core.errors import Refused, RejectedEntry, WrongUse
 from hanse.core.ledger.kinds import Trial1
 from hanse.core.limits import (
@@ -87,11 +87,11 @@ if TYPE_CHECKING:
     from hanse.core.certify.data import Wanted
     from hanse.core.engine.content import Content
     from hanse.core.engine.context import Context
-    from hanse.core.engine.trial_data import OwnData
-    from hanse.core.engine.trial_inputs import KeptInputs
-    from hanse.core.engine.trial_post import Step
-    from hanse.core.engine.trial_subject import Subject
-    from hanse.core.engine.trial_views import TrialView, VerdictView
+    from hanse.core.engine.trying.data import OwnData
+    from hanse.core.engine.trying.inputs import KeptInputs
+    from hanse.core.engine.trying.post import Step
+    from hanse.core.engine.trying.subject import Subject
+    from hanse.core.engine.trying.views import TrialView, VerdictView
     from hanse.core.model.card import ModelCard
     from hanse.core.model.control import Control
     from hanse.core.model.running import ModelRunner

@@ -1,0 +1,1 @@
+"""Trials before purchase, both sides; ``hanse.core.engine.trials`` joins them."""
