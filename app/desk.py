@@ -230,6 +230,18 @@ class Desk:
             engine.accounts.unlock(self.passphrase())
             yield engine
 
+    @contextmanager
+    def opened(self, *, is_signing: bool) -> Iterator[Engine]:
+        """Open the Account; before long work it must be clear that somebody can say yes."""
+        if not is_signing:
+            with self.writing() as engine:
+                yield engine
+            return
+        if not self.hanse.settings.is_yes and not self.console.has_person:
+            raise NoWayToConfirm(option="--yes")
+        with self.unlocked() as engine:
+            yield engine
+
     def ask_back(self, asks: Callable[[], tuple[int, ...]], check: Callable[..., None]) -> None:
         """Ask some words of a phrase back, with a few tries, or raise what ``check`` raises."""
         for attempt in range(1, _TRIES + 1):

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
@@ -29,7 +28,6 @@ from hanse.app.commands.ledger import refuse_existing
 from hanse.app.commands.listing_bodies import rows_of
 from hanse.app.commands.listing_words import level
 from hanse.app.desk import Cancelled as SaidNo
-from hanse.app.desk import NoWayToConfirm
 from hanse.app.progress import long_work
 from hanse.core.certify.data import MappingNeeded
 from hanse.core.certify.lockdown import offered
@@ -41,7 +39,7 @@ from hanse.core.model.control import Cancelled
 from hanse.core.sentences import catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from hanse.app.desk import Desk
     from hanse.core.engine.certificates import RevokeReason
@@ -150,7 +148,7 @@ def certify(
     if out is not None:
         refuse_existing(out)
     suite_of(suite)
-    with opened(desk, is_signing=not (no_sign or background)) as engine:
+    with desk.opened(is_signing=not (no_sign or background)) as engine:
         engine.certifying.recover()
         work = _Work(desk, engine)
         try:
@@ -176,19 +174,6 @@ def certify(
             return Answer({"job": job, "state": queued.row.state, "draft": work.draft}, lines)
         work.may_run(found)
         return work.run(request, is_signing=not no_sign, out=out)
-
-
-@contextmanager
-def opened(desk: Desk, *, is_signing: bool) -> Iterator[Engine]:
-    """Open the Account; before long work it must be clear that somebody can say yes."""
-    if not is_signing:
-        with desk.writing() as engine:
-            yield engine
-        return
-    if not desk.hanse.settings.is_yes and not desk.console.has_person:
-        raise NoWayToConfirm(option="--yes")
-    with desk.unlocked() as engine:
-        yield engine
 
 
 def chosen_cores(desk: Desk, given: int | None) -> int:
@@ -373,7 +358,7 @@ def _revoke(desk: Desk, cert: str, reason: str | None, text: str) -> Answer:
         raise MissingValue(name="--reason")
     check_length("--text", text, REVOKE_TEXT_CHARACTERS_MOST)
     word = cast("RevokeReason", reason.replace("-", "_"))
-    with opened(desk, is_signing=True) as engine:
+    with desk.opened(is_signing=True) as engine:
         view = engine.certificates.show(engine.certificates.named(cert))
         preview = engine.certificates.revoke(view.row.cert, word, text)
         said = view.certificate.statement

@@ -13,7 +13,6 @@ from hanse.app.answers import Answer
 from hanse.app.commands.certify import (
     CheckProgress,
     chosen_cores,
-    opened,
     result_answer,
 )
 from hanse.app.commands.certify_shown import check_name, headed_by
@@ -69,7 +68,7 @@ def show_list(desk: Desk, *, before: int | None) -> Answer:
 
 def show(desk: Desk, *, job: int, sign: bool) -> Answer:
     """Show what a job came to, and with ``sign`` sign it after a yes."""
-    with opened(desk, is_signing=True) if sign else desk.reading() as engine:
+    with desk.opened(is_signing=True) if sign else desk.reading() as engine:
         view = engine.certifying.job(job)
         if view.tested is not None:
             return result_answer(desk, engine, view, is_signing=sign)
@@ -99,7 +98,7 @@ def run(desk: Desk, *, cores: int | None, sign: bool) -> Answer:
             desk.console.out(_done_line(desk, view))
 
     describe = CheckProgress(desk)
-    with opened(desk, is_signing=sign) as engine:
+    with desk.opened(is_signing=sign) as engine:
         if sign:
             desk.confirm([desk.say("job.will_sign")])
         with long_work(desk, describe) as progress:

@@ -7,7 +7,6 @@ sees, and says yes to.
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Unpack
@@ -24,7 +23,6 @@ from hanse.app.commands.listing_typed import ListingOptions, Said, understand
 from hanse.app.commands.listing_words import level, told
 from hanse.app.commands.showing import short_id
 from hanse.app.desk import Cancelled as SaidNo
-from hanse.app.desk import NoWayToConfirm
 from hanse.app.progress import Progress, long_work
 from hanse.core.engine.certify_target import CertifyRequest
 from hanse.core.engine.naming import id_digits, the_one
@@ -46,7 +44,7 @@ from hanse.core.store.drafts import DRAFT_ID_SIZE_BYTES
 from hanse.core.store.jobs import TooManyJobs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from hanse.app.desk import Desk
     from hanse.core.engine.engine import Engine
@@ -77,7 +75,7 @@ def publish(
 ) -> Answer:
     """Import a model, prepare and describe it, show what will be signed, and publish it."""
     preparation = _preparation(samples, python, trust, is_as_is=as_is)
-    with _opened(desk, is_signing=not draft_only) as engine:
+    with desk.opened(is_signing=not draft_only) as engine:
         of = None if listing is None else engine.catalogue.listing_named(listing)
         base = Draft(lang=_tag(desk.language)) if of is None else engine.offering.draft(of)
         said = understand(typed, engine.catalogue.base_named)
@@ -100,7 +98,7 @@ def resume(
 ) -> Answer:
     """Edit a Draft that is kept, and publish it."""
     preparation = _preparation(samples, python, trust, is_as_is=as_is)
-    with _opened(desk, is_signing=not draft_only) as engine:
+    with desk.opened(is_signing=not draft_only) as engine:
         view = engine.publishing.view(_draft_named(engine, draft))
         said = understand(typed, engine.catalogue.base_named)
         offered = _Offered(desk, engine, said, view.draft, goes_on=True)
@@ -368,19 +366,6 @@ def _published_rows(desk: Desk, done: Published) -> list[tuple[str, str]]:
         "level": level(desk, done.level),
     }
     return [(desk.say(f"label.{name}"), value) for name, value in values.items()]
-
-
-@contextmanager
-def _opened(desk: Desk, *, is_signing: bool) -> Iterator[Engine]:
-    """Open the Account; before a long import it must be clear that somebody can say yes."""
-    if not is_signing:
-        with desk.writing() as engine:
-            yield engine
-        return
-    if not desk.hanse.settings.is_yes and not desk.console.has_person:
-        raise NoWayToConfirm(option="--yes")
-    with desk.unlocked() as engine:
-        yield engine
 
 
 def _preparation(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 from hanse.app.answers import Answer
 from hanse.app.command_line import BadValue
 from hanse.app.command_table import CONFLICTS, VERDICTS
-from hanse.app.commands.certify import entry_rows, opened
+from hanse.app.commands.certify import entry_rows
 from hanse.app.commands.certify_shown import review_lines
 from hanse.app.commands.certify_typed import OptionNeedsOther, check_length
 from hanse.app.commands.listing_bodies import rows_of
@@ -55,7 +55,7 @@ def human(
     check_length("--paid-by", paid_by or "", PAYER_CHARACTERS_MOST)
     if len(tried) > TRIED_MOST:
         raise BadValue(name="--tried", found=str(len(tried)), expected=f"0 - {TRIED_MOST}")
-    with opened(desk, is_signing=True) as engine:
+    with desk.opened(is_signing=True) as engine:
         found = _release_named(engine, release)
         given = _Asked(desk).review(points, verdict, notes, conflict, paid_by)
         certs = tuple(engine.certificates.named(one) for one in tried)

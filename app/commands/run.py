@@ -118,7 +118,7 @@ def _check_options(
 
 def _opened(desk: Desk, trial: str | None) -> AbstractContextManager[Engine]:
     """Open the Account to look at it; a trial counts its runs, which is written."""
-    return desk.reading() if trial is None else desk.writing()
+    return desk.reading() if trial is None else desk.unlocked()
 
 
 def _runnable(engine: Engine, model: str | None, trial: str | None) -> Runnable:

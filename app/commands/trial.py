@@ -209,7 +209,7 @@ def run(
 ) -> Answer:
     """Judge the model of a sealed trial on one's own data; counts one run."""
     mapping = data_mapping(mapping_file, target=target, positive=positive, inputs=inputs)
-    with desk.writing() as engine:
+    with desk.unlocked() as engine:
         trial_id = engine.trials.named(trial)[0]
         view = engine.trials.buying.show(trial_id)
         left = 0 if view.runs_most is None else view.runs_most - view.runs_used

@@ -71,7 +71,7 @@ def bakeoff(
     matrix = None if costs is None else _costs(costs)
     mapping = data_mapping(mapping_file, target=target, positive=positive, inputs=inputs)
     counts = [one for one in candidate if one.startswith(_TRIAL)]
-    with desk.writing() if counts else desk.reading() as engine:
+    with desk.unlocked() if counts else desk.reading() as engine:
         chosen = [_candidate(engine, one) for one in candidate]
         if counts:
             said = [desk.say("trial.honest.sealed_buyer"), "", desk.say("bakeoff.counts")]

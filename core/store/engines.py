@@ -57,6 +57,7 @@ _WRITER_PRAGMAS: Final = (
     "cache_size=-65536",
     "journal_size_limit=67108864",
     "fullfsync=ON",  # acts on macOS only
+    "secure_delete=ON",  # erased keys leave no trace in a page that is used again
 )
 _READER_PRAGMAS: Final = ("query_only=ON", "cache_size=-16384")
 

@@ -273,7 +273,6 @@ def test_what_was_typed_wrong_is_said_before_anything_runs(desk):
         ((desk.fraud, "--trial", "12345678", "--input", rows), "usage.exclude_each_other"),
         ((desk.fraud, "--input", rows, "--output", desk.base / "o.xlsx"), "run.output_unknown"),
         (("ffffffff", "--input", rows), "certify.nothing"),
-        (("--trial", "ffffffff", "--input", rows), "id.nothing"),
         ((desk.fraud, "--input", rows, "--stateful"), "run.no_states"),
     ):
         assert desk.json(*arguments, status=EXIT_WRONG_USE)["code"] == code

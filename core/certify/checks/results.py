@@ -56,13 +56,17 @@ def failed_by(check_id: str, error: HanseError) -> CheckResult:
     match error:
         case FormatRefused():
             names = ("file", "rule", "found", "allowed")
-            shown = {name: str(error.values[name]) for name in names}
+            shown = {name: _as_text(error.values[name]) for name in names}
             return failed(check_id, "format", str(shown["rule"]), **shown)
         case NoInput():
             tensor, found = str(error.values["tensor"]), str(error.values["found"])
             return failed(check_id, "no_input", error.reason, tensor=tensor, found=found)
         case _:
             return failed(check_id, "refused", error.code, said=str(error))
+
+
+def _as_text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def _cut(values: dict[str, str | int]) -> dict[str, str | int]:

@@ -447,7 +447,7 @@ class Buying:
         subject = subject_of(uow, self._content, row.release)
         assert subject.row.seal is not None
         check_piece_keys(plain, self._content.manifest(subject.row.seal.manifests[0]))
-        keep_keys(uow, row.trial, sealed)
+        keep_keys(self._context, uow, row.trial, sealed)
 
     def _take_answers(self, uow: UnitOfWork, row: TrialRow, file: TrialFile) -> None:
         context = self._context

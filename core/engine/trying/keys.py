@@ -2,7 +2,8 @@
 
 * The seller's Content key comes from his seeds and the seal's salt, and leaves in no form.
 * The buyer's piece keys are kept as they came, a private Blob sealed under a key of the GRANT,
-  among the secrets of the store: gone in the same transaction that notes it.
+  and under the Local key again, since the GRANT can be read while the Account is locked.  They
+  lie among the secrets of the store: gone in the same transaction that notes it.
 * Erased they are when the runs are used up, when the date has passed, and when the clock shows
   an hour less than it once did; then the same file brings them no second time.
 * Whoever controls a computer could have copied them before.  The sentence of the view says so.
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hanse.core.artifacts.opening import WrongContentKey
+from hanse.core.crypto.passwords import NONCE_SIZE_BYTES, open_secret, seal_secret
 from hanse.core.crypto.stream import content_key_commitment
 from hanse.core.engine.trying.holding import hold_no_longer
 from hanse.core.keystore.keystore import SeedsMissing
@@ -46,14 +48,18 @@ def content_key_of(context: Context, held: Repositories, seal: Seal) -> bytes:
     return key
 
 
-def keep_keys(uow: UnitOfWork, trial: EntryId, sealed: bytes) -> None:
+def keep_keys(context: Context, uow: UnitOfWork, trial: EntryId, sealed: bytes) -> None:
     """Keep the private Blob of a GRANT; the caller commits."""
-    uow.secrets.put(_name(trial), sealed)
+    keys = context.unlocked()
+    box = seal_secret(keys.local_key, sealed, context.chance.bytes(NONCE_SIZE_BYTES))
+    uow.secrets.put(_name(trial), box)
 
 
-def kept_keys(held: Repositories, trial: EntryId) -> bytes | None:
-    """Return the private Blob, ``None`` once it was erased."""
-    return held.secrets.get(_name(trial))
+def kept_keys(context: Context, held: Repositories, trial: EntryId) -> bytes | None:
+    """Return the private Blob, ``None`` once it was erased; raise ``AccountLocked``."""
+    box = held.secrets.get(_name(trial))
+    # What another Local key has sealed is of another Device: here there is nothing to open.
+    return None if box is None else open_secret(context.unlocked().local_key, box)
 
 
 def erase_keys(uow: UnitOfWork, row: TrialRow, now_ms: int) -> None:

@@ -172,7 +172,7 @@ class SealedRuns:
         with self._context.store.reads() as reads:
             row = trial_row(reads, trial, BUYER)
             terms = self._terms(reads, row)
-            keys = kept_keys(reads, row.trial)
+            keys = kept_keys(self._context, reads, row.trial)
             subject = subject_of(reads, self._content, row.release)
         model = None
         if keys is not None:
