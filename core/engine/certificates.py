@@ -13,10 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from hanse.core.artifacts.manifest import read_manifest
 from hanse.core.attest.cert_file import write_cert_file
 from hanse.core.attest.envelope import open_envelope
+from hanse.core.attest.faults import BadStatement
 from hanse.core.attest.reproduction import reproduction
 from hanse.core.attest.statement import read_statement
+from hanse.core.attest.verifying import ModelFiles, check_for_files
 from hanse.core.durable import write_durably
 from hanse.core.engine.accounts import entry_view
 from hanse.core.engine.certify_target import read_held_card
@@ -26,7 +29,7 @@ from hanse.core.errors import Refused, WrongUse
 from hanse.core.ledger.evidence import write_inclusion
 from hanse.core.ledger.kinds import Cert1, CertRevoke1, parse_body
 from hanse.core.market.claims import compare_claims
-from hanse.core.model.certificate import Certificate
+from hanse.core.model.certificate import Certificate, Subject
 from hanse.core.model.ids import EntryId
 
 if TYPE_CHECKING:
@@ -142,6 +145,7 @@ class Certificates:
         rows = tuple(held.certificates.of_artifact(artifact, limit=_MOST))
         counted = [row for row in rows if row.revocation is None and row.is_known]
         certificates = [read_certificate(held, row) for row in counted]
+        certificates = [one for one in certificates if self._is_for_these(one, artifact)]
         follows = held.projections.follows_of(self._context.identity)
         weights = {one.target: one.weight * _WEIGHT_MILLI for one in follows}
         said = None if card is None else read_held_card(self._content, card)
@@ -157,6 +161,21 @@ class Certificates:
             reproduction=reproduction(certificates, seller=seller, weights=weights or None),
             claims=() if said is None else compare_claims(said.claims, figures),
         )
+
+    def _is_for_these(self, one: Certificate, artifact: bytes) -> bool:
+        """Say whether a Certificate is about the files of the Manifest, where that is held.
+
+        Anybody can write any Artifact's id beside other files; such a one counts for nothing.
+        """
+        raw = self._content.small.get(artifact)
+        if raw is None:
+            return True
+        files = tuple(Subject(file.path, file.sha256) for file in read_manifest(raw).files)
+        try:
+            check_for_files(one.statement, ModelFiles(artifact, files))
+        except BadStatement:
+            return False
+        return True
 
     # --- taking back -------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -25,6 +26,9 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.people import PASSPHRASE
 from tests.fakes.shop import AS_IS, described, plain_weights, publish
 
+if TYPE_CHECKING:
+    from hanse.core.model.running import ModelRunner
+
 
 def end_here(wish: dict[str, str]) -> None:
     """Say which Workers run, then die as if the power went: nothing is closed or written."""
@@ -33,10 +37,11 @@ def end_here(wish: dict[str, str]) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def open_engine(wish: dict[str, str]) -> Engine:
-    """Open and unlock the Account of a request."""
+def open_engine(wish: dict[str, str], runner: ModelRunner | None = None) -> Engine:
+    """Open and unlock the Account of a request, whose models run by ``runner``."""
     home = Home(Path(wish["data"]), Path(wish["config"]))
-    engine = Engine.open(home, clock=FakeClock(), chance=SeededChance(wish["title"]))
+    chance = SeededChance(wish["title"])
+    engine = Engine.open(home, clock=FakeClock(), chance=chance, runner=runner)
     engine.accounts.unlock(PASSPHRASE)
     return engine
 
