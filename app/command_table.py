@@ -424,13 +424,16 @@ COMMANDS: Final = (
     ),
     Command(
         ("listing", "export"),
-        "listing_show:export",
+        "listing_carry:export",
         (
             _LISTING,
+            Parameter("--with-bytes", Kind.FILE, "option.with_bytes", "metavar.file"),
+            Parameter("--without-files", Kind.FLAG, "option.without_files"),
             Parameter("--bom", Kind.FILE, "option.bom", "metavar.file"),
             Parameter("--card", Kind.FILE, "option.card_out", "metavar.file"),
         ),
     ),
+    Command(("listing", "import"), "listing_carry:import_file", (_FILE_IN,)),
     Command(("listing", "mine"), "listing_show:mine"),
     Command(
         ("listing", "vocabulary"),

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 from hanse.app.demo_models import train
 from hanse.core.artifacts.manifest import read_sealed_manifest
 from hanse.core.artifacts.opening import open_artifact
-from hanse.core.artifacts.tree import piece_count
 from hanse.core.certify.client import WorkerClient
 from hanse.core.engine.auditing import verify_file
 from hanse.core.engine.certify_target import CertifyRequest
@@ -149,7 +148,7 @@ class Testing:
 
     def try_sealed(self, anna: Engine, bo: Engine, one: Sold) -> None:
         """Let Bo run the sealed model on his own rows, in memory, as often as was granted."""
-        carry_sealed(anna, bo, one.done.release_id)
+        carry_sealed(anna, bo, one.done.release_id, self._base / f"{TRIED}.hanse-release")
         trials = bo.trials
         trial = trials.buying.start(one.done.release_id, "sealed", Control()).trial
         assert trial is not None
@@ -268,20 +267,7 @@ def content_key(engine: Engine, release: bytes) -> bytes:
         return engine.context.all_seeds(reads)[seal.epoch].content_key(seal.salt)
 
 
-def carry_sealed(giver: Engine, taker: Engine, release: bytes) -> None:
-    """Copy what anybody may hold of a sealed Release: Manifests, card, ciphertext, leaf layers."""
-    body = release_of(giver, release)
-    assert body.seal is not None
-    for digest in (body.card, *body.seal.manifests):
-        taker.content.small.put(giver.content.object(digest))
-    manifest = taker.content.manifest(body.artifact)
-    sealed = read_sealed_manifest(taker.content.object(body.seal.manifests[1]), manifest)
-    held = giver.content.pieces
-    for file, root in zip(manifest.files, sealed.roots, strict=True):
-        with held.open(root, file.size) as stream:
-            taker.content.pieces.add(root, file.size, stream)
-        layers = (
-            held.layers.piece_leaves(file.root, file.size, piece)
-            for piece in range(piece_count(file.size))
-        )
-        taker.content.pieces.layers.keep(file.root, file.size, layers)
+def carry_sealed(giver: Engine, taker: Engine, release: bytes, file: Path) -> None:
+    """Hand over what anybody may hold of a sealed Release, in one file."""
+    giver.carrying.write_release(release, file, Control())
+    taker.carrying.take_release(file, Control())

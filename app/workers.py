@@ -74,7 +74,14 @@ class JobRunner:
         return recovered
 
     def wake(self) -> None:
-        """Look for jobs now: one was queued, or goes on."""
+        """Look for jobs now: one was queued, or goes on.
+
+        A job that stands paused makes room for one that a person waits for.
+        """
+        with self._lock:
+            is_standing = self._control is not None and self._control.is_paused
+        if is_standing and self._is_something_urgent():
+            self.interrupt()
         self._wake.set()
 
     def pause(self, job: int, *, is_paused: bool) -> JobView:
@@ -163,7 +170,8 @@ class JobRunner:
 
     def _is_something_urgent(self) -> bool:
         """Say whether a person waits for another job than the one under way."""
-        if self._job is None or self._job.row.priority <= PRIORITY_NOW:
+        job = self._job  # may end meanwhile
+        if job is None or job.row.priority <= PRIORITY_NOW:
             return False
         due = self._engine.certifying.next_job()
-        return due is not None and due.row.priority < self._job.row.priority
+        return due is not None and due.row.priority < job.row.priority

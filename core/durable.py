@@ -9,13 +9,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
 from hanse.core.errors import FolderNotWritable, StoreFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -78,6 +79,17 @@ def make_private_folder(folder: Path) -> None:
         sync_folder(folder.parent)
     except OSError as error:
         raise _fault(folder, error) from error
+
+
+def make_temporary_folder(parent: Path, prefix: str) -> Path:
+    """Make an empty folder of a new name below ``parent``, for this user only.
+
+    Raises ``StoreFull`` or ``FolderNotWritable``.
+    """
+    try:
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    except OSError as error:
+        raise _fault(parent, error) from error
 
 
 def _fault(path: Path, error: OSError) -> StoreFull | FolderNotWritable:

@@ -318,6 +318,12 @@ FEEDS_IN_FILE_MAX: Final = 2000  # Heads of one feed file stay within one frame
 ENTRIES_PER_BATCH_MAX: Final = 5000
 ENTRIES_PER_SLICE: Final = 250
 
+# --- A Release carried by a file ------------------------------------------------------------------
+RELEASE_FILE_SMALL_MAX: Final = 256  # card, texts, Manifests, golden vectors
+RELEASE_FILE_CERTIFICATES_MAX: Final = 200  # whose signers' Feeds and golden vectors are written
+RELEASE_FILE_MEMBERS_MAX: Final = 2 * ARTIFACT_FILES_MAX + RELEASE_FILE_SMALL_MAX + 1
+RELEASE_FILE_DIRECTORY_SIZE_BYTES_MAX: Final = 4 * 1024**2  # 160 for each member
+
 # --- Trials carried by files, and bake-offs -----------------------------------------------------
 TRIAL_FILE_SIZE_BYTES_MAX: Final = 96 * 1024**2  # a Trial takes as many files as it needs
 TRIAL_FILE_FRAME_SIZE_BYTES_MAX: Final = 20 * 1024**2  # a padded Blob, or an input of 8 MiB

@@ -16,7 +16,6 @@ from hanse.app.commands.certify_shown import (
     contradiction_lines,
     review_lines,
 )
-from hanse.app.commands.ledger import refuse_existing
 from hanse.app.commands.listing_bodies import rows_of, terms_lines
 from hanse.app.commands.listing_cards import card_lines
 from hanse.app.commands.listing_drafts import completeness_lines
@@ -32,9 +31,7 @@ from hanse.app.commands.listing_words import (
     trial,
 )
 from hanse.app.commands.showing import headed, short_id
-from hanse.core.durable import write_durably
 from hanse.core.engine.redraft import total_of
-from hanse.core.errors import FolderNotWritable, WrongUse
 from hanse.core.market.concepts import concepts
 from hanse.core.market.currencies import COINS, EXPONENTS, show_money
 from hanse.core.market.listing_bodies import named_terms
@@ -45,7 +42,6 @@ from hanse.core.trade.terms import templates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from hanse.app.desk import Desk
     from hanse.core.engine.catalogue import ListingView
@@ -53,13 +49,6 @@ if TYPE_CHECKING:
     from hanse.core.store.listings import ListingRow, PriceRow, ReleaseRow
 
 _GROUPS: Final = {"sectors": "sector", "tasks": "task", "formats": "format"}
-
-
-class NoExportNamed(WrongUse):
-    """An export needs to know what to write."""
-
-    code = "listing.export_what"
-    text = "name a file: --bom or --card"
 
 
 def show(desk: Desk, *, listing: str) -> Answer:
@@ -106,29 +95,6 @@ def price(desk: Desk, *, listing: str, explain: bool) -> Answer:
     ]
     result = {"mode": view.price.mode, "base": view.price.amount, "terms": terms, "total": total}
     return Answer({**result, "tiers": tiers}, lines)
-
-
-def export(desk: Desk, *, listing: str, bom: Path | None, card: Path | None) -> Answer:
-    """Write a Listing's newest Release for others: CycloneDX, or its card as Markdown."""
-    if bom is None and card is None:
-        raise NoExportNamed
-    for path in (bom, card):
-        if path is not None:
-            refuse_existing(path)
-    with desk.reading() as engine:
-        found = engine.catalogue.listing_named(listing)
-        written = {}
-        if bom is not None:
-            written[bom] = engine.catalogue.bom(found)
-        if card is not None:
-            written[card] = engine.catalogue.card_text(found, desk.language)
-    for path, text in written.items():
-        try:
-            write_durably(path, text.encode())
-        except OSError as error:
-            raise FolderNotWritable(path=path, detail=error.strerror) from error
-    lines = [desk.say("listing.exported", path=path) for path in written]
-    return Answer({"files": tuple(written)}, lines)
 
 
 def mine(desk: Desk) -> Answer:

@@ -88,15 +88,17 @@ class PieceDamaged(EnvironmentFault):
 class OtherContent(VerificationFailed):
     """Bytes that came are not those of the object they were announced as.
 
-    ``where`` names the object, ``reason`` is ``length``, ``root`` or ``piece``.
+    ``where`` names the object, ``reason`` is ``length``, ``root`` or ``piece``; ``found`` is the
+    root that came instead, where all bytes did.
     """
 
     code = "content.other"
     text = "the bytes are not those of object {where}: {reason}"
 
-    def __init__(self, where: str, reason: str) -> None:
+    def __init__(self, where: str, reason: str, found: bytes = b"") -> None:
         """Name the object and, by a stable word, what does not fit."""
         super().__init__(where=where, reason=reason)
+        self.found = found
 
 
 class NotEnoughSpace(EnvironmentFault):
@@ -314,7 +316,7 @@ class PieceStore:
         """
         root, layer = part.finish()
         if expected is not None and root != expected:
-            raise OtherContent(object_name(expected, part.size), "root")
+            raise OtherContent(object_name(expected, part.size), "root", root)
         path = self.path(root, part.size)
         self.layers.install(root, part.size, part.leaves_path, layer)
         if self.has(root, part.size):

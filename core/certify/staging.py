@@ -14,12 +14,12 @@ import os
 import shutil
 import stat
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hanse.core.artifacts.formats import FormatRefused
-from hanse.core.errors import FileUnreadable, FolderNotWritable, StoreFull
+from hanse.core.durable import make_temporary_folder
+from hanse.core.errors import FileUnreadable, StoreFull
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -41,10 +41,7 @@ def staged(
     ``copied`` names the ones that get bytes of their own.  Raise ``StoreFull``,
     ``FolderNotWritable`` or ``FileUnreadable``; in every case nothing stays behind.
     """
-    try:
-        stage = Path(tempfile.mkdtemp(prefix="stage-", dir=scratch)).resolve()
-    except OSError as error:
-        raise FolderNotWritable(path=scratch, detail=error.strerror or str(error)) from error
+    stage = make_temporary_folder(scratch, "stage-").resolve()
     try:
         for number, (name, source) in enumerate(sorted(files.items())):
             control.checkpoint("stage", number, len(files))

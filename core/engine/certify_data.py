@@ -24,6 +24,7 @@ from hanse.core.certify.data import (
 )
 from hanse.core.certify.inspecting import inspect_limits
 from hanse.core.certify.staging import staged
+from hanse.core.durable import make_temporary_folder, write_durably
 from hanse.core.errors import Refused
 from hanse.core.model.running import Stage
 
@@ -84,10 +85,9 @@ def listings_own(
     stated = card.stated_evaluation
     assert stated is not None
     suffix = _BLOB_SUFFIXES.get(raw[:2], ".csv")
-    folder = scratch / "evaluation"
-    folder.mkdir()
+    folder = make_temporary_folder(scratch, "evaluation-")
     path = folder / Path(stated.name or "evaluation").with_suffix(suffix).name
-    path.write_bytes(raw)
+    write_durably(path, raw)
     return read_evaluation(
         path, wanted, mapping_of(stated), runner, scratch, control, is_public=True
     )

@@ -12,10 +12,8 @@ What is published of it is not known here.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hanse.core.artifacts.manifest import (
@@ -30,13 +28,14 @@ from hanse.core.artifacts.pieces import ObjectMissing, PieceStore
 from hanse.core.artifacts.quota import Whose
 from hanse.core.artifacts.sealing import seal_artifact
 from hanse.core.artifacts.small import SmallStore
-from hanse.core.durable import make_private_folder
+from hanse.core.durable import make_private_folder, make_temporary_folder
 from hanse.core.ledger.kinds import Seal
 from hanse.core.limits import PART_MS_MAX
 from hanse.core.store.objects import ManifestRow, ObjectUse, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from hanse.core.engine.context import Context
     from hanse.core.model.control import Control
@@ -68,7 +67,7 @@ class Content:
         """Give an empty folder beside the objects, so that files can be linked into it."""
         parent = self._context.home.folder / "store" / "work"
         make_private_folder(parent)
-        folder = Path(tempfile.mkdtemp(prefix=_WORK_PREFIX, dir=parent))
+        folder = make_temporary_folder(parent, _WORK_PREFIX)
         try:
             yield folder
         finally:

@@ -16,6 +16,7 @@ from hanse.core.certify.client import WorkerClient
 from hanse.core.certify.warm import WarmRunner
 from hanse.core.engine.accounts import Accounts
 from hanse.core.engine.backups import Backups
+from hanse.core.engine.carrying import Carrying
 from hanse.core.engine.catalogue import Catalogue
 from hanse.core.engine.certificates import Certificates
 from hanse.core.engine.certifying import Certifying
@@ -76,6 +77,7 @@ class Engine:
         self.offering = Offering(context, self.content)
         self.catalogue = Catalogue(context, self.content)
         self.storing = Storing(context, self.content)
+        self.carrying = Carrying(context, self.content, self.ledger, self.storing)
 
     @classmethod
     def open(

@@ -255,6 +255,19 @@ class HeldLedger:
         With a Feed go the root feeds that say whose it is.  Private bodies that
         are held travel sealed, as they stand in the ledger.
         """
+        entries, feeds = write_durably_with(
+            path, lambda stream: self.write_feeds(stream, authors=authors, everything=everything)
+        )
+        return ExportReport(path, entries, feeds, path.stat().st_size)
+
+    def write_feeds(
+        self,
+        stream: BinaryIO,
+        *,
+        authors: Sequence[bytes] | None = None,
+        everything: bool = False,
+    ) -> tuple[int, int]:
+        """Write what ``export`` writes into a stream; return how many Entries and Feeds."""
         with self._context.store.reads() as reads:
             self._context.note_leaving(reads)
             rows = self._chosen(reads, authors, everything=everything)
@@ -271,10 +284,7 @@ class HeldLedger:
                     for stored in _all_entries(reads, row.author):
                         yield stored.entry
 
-            count = write_durably_with(
-                path, lambda stream: write_feed_file(stream, heads, entries())
-            )
-        return ExportReport(path, count, len(heads), path.stat().st_size)
+            return write_feed_file(stream, heads, entries()), len(heads)
 
     def _chosen(
         self, reads: Repositories, authors: Sequence[bytes] | None, *, everything: bool
@@ -300,15 +310,16 @@ class HeldLedger:
             start = stream.read(len(FORK_MAGIC))
             stream.seek(0)
             if is_feed_file(start):
-                return self._import_feeds(stream, path.name, progress)
+                return self.import_feeds(stream, path.name, progress)
             if start == FORK_MAGIC:
                 raw = stream.read(FORK_PROOF_SIZE_BYTES_MAX + len(FORK_MAGIC) + 1)
                 return self._import_fork(raw, path.name)
         raise NotAFeedFile(path=path)
 
-    def _import_feeds(
-        self, stream: BinaryIO, subject: str, progress: Progress | None
+    def import_feeds(
+        self, stream: BinaryIO, subject: str, progress: Progress | None = None
     ) -> ImportReport:
+        """Take in a feed file from a stream; what was taken before a fault stays."""
         total = Outcome()
         damage: list[Fault] = []
         batch: list[SignedEntry] = []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from hanse.core.artifacts.healing import Healed, reseal_pieces
 from hanse.core.artifacts.manifest import read_manifest, read_sealed_manifest
-from hanse.core.artifacts.quota import Whose
+from hanse.core.artifacts.quota import QuotaFull, Whose
 from hanse.core.errors import WrongUse
 from hanse.core.limits import (
     OTHERS_CONTENT_BYTES_MAX,
@@ -107,6 +107,17 @@ class Storing:
             uow.meta.put(_QUOTA_NAME, str(size_bytes))
             self._keep_quota(uow, size_bytes)
             uow.commit()
+
+    def check_quota(self, coming_bytes: int) -> None:
+        """Raise ``QuotaFull`` when so much of others does not fit, whatever is dropped."""
+        most = self.quota()
+        if coming_bytes > most:
+            raise QuotaFull(need_bytes=coming_bytes, most_bytes=most)
+
+    def make_room(self, uow: UnitOfWork, coming_bytes: int) -> None:
+        """Drop what was seeded longest ago until ``coming_bytes`` of others fit; caller commits."""
+        self.check_quota(coming_bytes)
+        self._keep_quota(uow, self.quota() - coming_bytes)
 
     def _keep_quota(self, uow: UnitOfWork, most_bytes: int) -> None:
         while uow.objects.usage()[Whose.OTHERS] > most_bytes:

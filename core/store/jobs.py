@@ -207,12 +207,16 @@ class JobRepository:
     def queue(self, new: NewJob, now_ms: int, *, again: bool = True) -> JobRow:
         """Queue a job; one of the same key that is not finished is returned in place of it.
 
+        It goes as early as the more urgent of the two asks.
         Without ``again`` a finished one is returned too: what happens by itself happens once.
         Raises ``JobTooLarge`` or ``TooManyJobs``.
         """
         held = self.of_key(new.key)
         if held is not None and not (again and held.state.is_finished):
-            return held
+            if held.state.is_finished or new.priority >= held.priority:
+                return held
+            self.set_priority(held.job, new.priority, now_ms)
+            return self._held(held.job)
         _check_size("request", new.request, JOB_REQUEST_SIZE_BYTES_MAX)
         if self._connection.execute(OPEN_JOBS).scalar_one() >= JOBS_OPEN_MAX:
             raise TooManyJobs(what="jobs", most=JOBS_OPEN_MAX)

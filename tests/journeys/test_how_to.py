@@ -19,15 +19,12 @@ import pytest
 
 from hanse.app.bootstrap import Bootstrap
 from hanse.app.cli import main
-from hanse.core.engine.engine import Engine
-from hanse.core.engine.home import Home
 from hanse.core.errors import EXIT_DONE
 from hanse.core.keystore.keystore import KdfCost
 from hanse.core.limits import KDF_MEMORY_BYTES_MIN, KDF_OPS_MIN
 from tests.fakes.chance import SeededChance
 from tests.fakes.clock import FakeClock
 from tests.fakes.console import FakeConsole
-from tests.fakes.shop import carry_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,12 +133,6 @@ class Story:
 
     def certificates(self) -> list[dict[str, object]]:
         return self.result(f"hanse certificate list {self.listing()}")["certificates"]
-
-    def open(self, place: str) -> Engine:
-        """Open what lies at a place, for what only a network will carry."""
-        [keystore] = (self.base / place.replace(" ", "-")).rglob("keystore.hks")
-        home = Home(keystore.parent, self.base / "elsewhere")
-        return Engine.open(home, clock=self.clock, chance=self.chance)
 
 
 @pytest.fixture
@@ -259,10 +250,6 @@ def copy_sample(name: str) -> None:
 def test_certify_a_model(story):
     copy_sample("diagnosis")
     for line in lines_of("docs/how-to/certify.md"):
-        if "--reproduce" in line:
-            golden = bytes.fromhex(str(story.certificates()[0]["golden"]))
-            with story.open("Anna's laptop") as anna, story.open("Bo's laptop") as bo:
-                bo.content.small.put(anna.content.object(golden))
         tell(story, line)
     newest, at_publishing = story.certificates()
     assert (newest["level"], at_publishing["level"]) == (3, 2)
@@ -285,9 +272,6 @@ def test_try_before_you_buy(story):
     story.clock = PassingClock(story.clock.now_ms())
     for line in lines_of("docs/how-to/try-before-you-buy.md"):
         tell(story, line)
-        if line.startswith("hanse ledger import"):  # and what only a network will carry
-            with story.open("Anna's laptop") as anna, story.open("Bo's laptop") as bo:
-                carry_sealed(anna, bo, anna.catalogue.own()[0].newest_release.release)
     assert Path("table.csv").read_text(encoding="utf-8").count("\n") == 3
 
 

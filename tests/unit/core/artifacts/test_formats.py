@@ -55,7 +55,7 @@ def put(tmp_path, name, raw):
         ("m.zip", zipped({"a.txt": b""}), "archive"),
         ("m.zip", zipped({}), "archive"),
         ("m.tar", tarred(), "archive"),
-        ("m.tar.gz", gzip.compress(tarred()), "archive"),
+        ("m.tar.gz", gzip.compress(tarred(), mtime=0), "archive"),
         ("m.bz2", bz2.compress(b"words"), "archive"),
         ("m.rar", b"Rar!\x1a\x07\x01\x00", "archive"),
         ("m.7z", b"7z\xbc\xaf\x27\x1c", "archive"),
@@ -68,6 +68,7 @@ def put(tmp_path, name, raw):
         ("weights.bin", bytes(1000), "unknown"),
         ("README", b"# A model\n", "unknown"),
     ],
+    ids=lambda one: one if isinstance(one, str) else "bytes",
 )
 def test_bytes_tell_the_format(name, raw, found, tmp_path):
     assert recognise(put(tmp_path, name, raw)) == found
@@ -83,7 +84,7 @@ def test_a_name_that_says_nothing_changes_nothing(name, raw, found, tmp_path):
     assert recognise(put(tmp_path, name, raw)) == found
 
 
-@pytest.mark.parametrize("suffix", [one for one in formats._BY_NAME if one != ".pb"])
+@pytest.mark.parametrize("suffix", sorted({*formats._BY_NAME} - {".pb"}))
 def test_every_name_that_says_a_format_refuses_another(suffix, tmp_path):
     other = tflite() if suffix != ".tflite" else WEIGHTS
     with pytest.raises(FormatRefused) as refused:

@@ -246,6 +246,11 @@ def test_every_reason_has_its_sentence_with_the_values_of_its_result(tmp_path):
             assert say(f"check.reason.{one.reason}", one.values, language)
 
 
+def test_several_values_that_a_rule_allows_are_said_as_people_write_them():
+    error = FormatRefused(file="a", rule="name_disagrees", found="pickle", allowed=("onnx", "ort"))
+    assert failed_by("format.magic", error).values["allowed"] == "onnx, ort"
+
+
 def test_values_and_details_are_cut():
     found = passed("run.load", "d" * 1000, "refused", said="s" * 1000)
     assert (len(found.detail), len(found.values["said"])) == (200, 200)

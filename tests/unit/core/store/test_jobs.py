@@ -114,6 +114,13 @@ def test_what_is_asked_twice_is_queued_once_until_it_is_finished(held):
     assert held.of_key(NEW.key) == again
 
 
+def test_what_is_asked_again_more_urgently_goes_earlier_and_never_later(held):
+    first = held.queue(NEW, 1000)
+    now = held.queue(replace(NEW, priority=PRIORITY_NOW), 2000)
+    assert (now.job, now.priority, now.updated_ms) == (first.job, PRIORITY_NOW, 2000)
+    assert held.queue(NEW, 3000) == now
+
+
 def test_what_happens_by_itself_happens_once(held):
     first = held.queue(NEW, 1000, again=False)
     finished = held.cancelled(first.job, 3000)
