@@ -274,13 +274,6 @@ def working(engine, **options):
         runner.close()
 
 
-def wait_until(is_so):
-    until = time.monotonic() + SOON_SECONDS
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.005)
-
-
 def test_what_a_person_waits_for_goes_between_two_checks_of_what_runs_by_itself(shop):
     door = Door()
     with shop.open(door) as engine, working(engine) as (runner, watch, _):
@@ -330,14 +323,19 @@ def test_a_person_who_asks_for_what_waits_already_has_it_go_first(shop):
 
 
 def test_a_paused_job_stands_and_goes_on(shop):
-    door = Door()
-    with shop.open(door) as engine, working(engine) as (runner, watch, _):
+    door, stands = Door(), threading.Event()
+
+    def progress(*_said):
+        if door.may_go.is_set():
+            stands.set()  # it says how far it is, and then it waits
+
+    with shop.open(door) as engine, working(engine, on_progress=progress) as (runner, watch, _):
         job = engine.certifying.queue(shop.asking(), now=False).row.job
         runner.wake()
         assert door.began.wait(SOON_SECONDS)
         assert runner.pause(job, is_paused=True).row.is_paused
         door.may_go.set()
-        wait_until(lambda: engine.certifying.job(job).row.done >= 10)
+        assert stands.wait(SOON_SECONDS)
         stood = engine.certifying.job(job).row
         assert (stood.state, stood.is_paused) == (JobState.RUNNING, True)
         assert watch.ended == []
@@ -434,19 +432,19 @@ def test_a_better_result_is_signed_by_itself_while_the_account_is_unlocked(shop)
 def test_a_running_worker_is_cancelled_at_once(tmp_path):
     file = tmp_path / "model.onnx"
     file.write_bytes(endless_loop())
-    person = seller(tmp_path)
+    person, runs = seller(tmp_path), threading.Event()
+
+    def progress(_job, stage, *_said):
+        if stage == "run":  # it runs, and would for ever
+            runs.set()
+
     with open_with(person) as engine:
         published = publish(engine, file)
-        stages = []
-        with working(engine, on_progress=lambda *said: stages.append(said[1])) as (
-            runner,
-            watch,
-            _,
-        ):
+        with working(engine, on_progress=progress) as (runner, watch, _):
             request = CertifyRequest(artifact=published.artifact, suite="quick", level_most=2)
             job = engine.certifying.queue(request, now=True).row.job
             runner.wake()
-            wait_until(lambda: "run" in stages)  # it runs, and would for ever
+            assert runs.wait(SOON_SECONDS)
             began = time.monotonic()
             runner.cancel(job)
             assert watch.wait_for(1) == [(job, JobState.CANCELLED)]
@@ -550,6 +548,7 @@ print(json.dumps(told))
 """
 
 
+@pytest.mark.slow
 def test_a_database_without_room_stops_a_job_and_it_goes_on_when_there_is_some(shop):
     wish = {
         "data": str(shop.person.home.folder),

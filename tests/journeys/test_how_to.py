@@ -256,6 +256,7 @@ def test_certify_a_model(story):
     assert newest["revocation"] is not None
     story.go_to("Bo's laptop")
     assert [it["role"] for it in story.certificates()] == ["tester", "seller", "seller"]
+    assert story.certificates()[0]["verdict"] == "agree"
 
 
 class PassingClock(FakeClock):
