@@ -453,7 +453,7 @@ COMMANDS: Final = (
         "certify:certify",
         (
             Parameter("artifact", Kind.TEXT, "argument.certified", "metavar.artifact"),
-            Parameter("--suite", Kind.TEXT, "option.suite", "metavar.suite", default="core"),
+            Parameter("--suite", Kind.TEXT, "option.suite", "metavar.suite"),
             Parameter("--data", Kind.FILE, "option.data", "metavar.path"),
             Parameter("--map", Kind.FILE, "option.map", "metavar.file", passed_as="mapping_file"),
             *_COLUMNS,

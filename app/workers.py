@@ -158,6 +158,11 @@ class JobRunner:
             # Kept with the job, where a person reads it; the queue goes on.
             _log.info("job %d ended with %s", job, error.code)
             done = self._engine.certifying.job(job)
+        except Exception:  # noqa: BLE001  said below
+            # The boundary of the thread: one job must not end the queue.  It is interrupted, and
+            # goes on at the next start.
+            _log.exception("job %d ended with a fault of ours", job)
+            done = self._engine.certifying.job(job)
         finally:
             with self._lock:
                 self._control = self._job = None

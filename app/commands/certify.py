@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 SUITE: Final = "core"
 REVOKE_TEXT_CHARACTERS_MOST: Final = 500
+USUAL_SUITE: Final = "core"
 _STAGE: Final = "certify"  # what the suite says before each check
 _ALL_METRICS: Final = "quality.*"
 _NICE_BACKGROUND: Final = 10
@@ -103,7 +104,7 @@ def certify(
     desk: Desk,
     *,
     artifact: str | None,
-    suite: str,
+    suite: str | None,
     data: Path | None,
     mapping_file: Path | None,
     target: Sequence[str],
@@ -147,7 +148,7 @@ def certify(
         raise OptionNeedsOther(option="--out", needed="signing")
     if out is not None:
         refuse_existing(out)
-    suite_of(suite)
+    suite_of(suite or USUAL_SUITE)
     with desk.opened(is_signing=not (no_sign or background)) as engine:
         engine.certifying.recover()
         work = _Work(desk, engine)
@@ -155,11 +156,14 @@ def certify(
             found = work.target(artifact)
         except Cancelled as error:
             return Answer({}, [desk.say("publish.stopped")], error)
+        reference = work.reference(reproduce, found)
+        if suite is None and reference is not None:  # under another one nothing compares
+            suite = engine.certificates.show(reference).row.suite
         request = CertifyRequest(
             artifact=found.artifact,
             release=found.release,
-            suite=suite,
-            reproduces=work.reference(reproduce, found),
+            suite=suite or USUAL_SUITE,
+            reproduces=reference,
             data="" if data is None else str(data),
             mapping=written_mapping(mapping),
             metrics=tuple(metric),

@@ -148,6 +148,8 @@ class Certificates:
         certificates = [one for one in certificates if self._is_for_these(one, artifact)]
         follows = held.projections.follows_of(self._context.identity)
         weights = {one.target: one.weight * _WEIGHT_MILLI for one in follows}
+        if weights:  # whoever trusts somebody trusts what was measured on his own machine
+            weights[self._context.identity] = _WEIGHT_MILLI
         said = None if card is None else read_held_card(self._content, card)
         figures = [
             row
