@@ -69,7 +69,8 @@ def test_the_edges_of_leaf_and_piece_are_there():
 
 
 def test_the_card_and_the_tier_have_every_field():
-    assert set(make_content.card()) == set(ModelCard.__struct_fields__)
+    left_out = {"evaluation"}  # a later field, which stands in no card that does not state it
+    assert set(make_content.card()) == set(ModelCard.__struct_fields__) - left_out
     assert set(make_content.terms()) == set(Terms.__struct_fields__)
 
 

@@ -19,7 +19,17 @@ from hanse.core.market.card_codec import (
     read_draft,
 )
 from hanse.core.market.card_faults import faults_of
-from hanse.core.model.card import Dataset, ModelCard, Recipe, TrainingData, Use
+from hanse.core.model.card import (
+    Column,
+    Dataset,
+    EvaluationSet,
+    ModelCard,
+    Recipe,
+    Signature,
+    Tensor,
+    TrainingData,
+    Use,
+)
 from hanse.core.model.listing import Draft
 from tests.fakes.drafts import full_card, full_draft, small_draft
 
@@ -29,6 +39,24 @@ def test_a_card_is_read_as_it_was_written(card):
     raw = encode_card(card)
     assert read_card(raw) == card
     assert encode_card(read_card(raw)) == raw
+
+
+def test_later_fields_stand_in_a_card_only_where_they_are_stated():
+    tensor = Tensor(name="x", dtype="float32")
+    bare = ModelCard(signature=Signature(inputs=(tensor,)))
+    plain = decode_any(encode_card(bare))
+    assert "evaluation" not in plain
+    assert "columns" not in plain["signature"]["inputs"][0]
+    named = msgspec.structs.replace(tensor, columns=(Column(name="age", high_micro=120_000_000),))
+    stated = ModelCard(
+        signature=Signature(inputs=(named,)),
+        evaluation=EvaluationSet(name="rows.csv", sha256=bytes(32), size=10, targets=("sick",)),
+    )
+    assert read_card(encode_card(stated)) == stated
+    # Stated as empty it would be a second encoding of "not stated".
+    plain["signature"]["inputs"][0]["columns"] = []
+    with pytest.raises(BadShape):
+        read_card(encode(plain))
 
 
 def test_what_is_not_stated_stands_as_null_or_empty_and_nothing_is_made_up():
