@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 _INTEGRITY: Final = "format.hashes"
 _LOAD: Final = "run.load"
+_QUALITY: Final = "quality.*"
 _GOLDEN: Final = "run.golden"
 _STANDS_ALONE: Final = frozenset({"format", "onnx", "st", "gguf", "safety"})
 _NS_A_MS: Final = 1_000_000
@@ -218,6 +219,8 @@ class _Course:
             return skipped(_shown(check.id), "not_asked", level=self._level_most)
         try:
             self._run.begin(check)
+            if check.id == _QUALITY and not self._run.job.evaluations and self._run.job.unreadable:
+                return quality.not_read(*self._run.job.unreadable)
             if check.id != _INTEGRITY and (reason := self._reason(check)):
                 return skipped(_shown(check.id), reason)
             if check.level == 1:

@@ -9,7 +9,7 @@ What a check does is ``hanse.core.certify``'s; which job asked for it is not kno
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -155,10 +155,13 @@ class SuiteRuns:
         if target.card is not None and target.card.recipe.samples is not None:
             samples = self._golden(target.card.recipe.samples)
         evaluations: tuple[Evaluation, ...] = ()
+        unreadable: tuple[str, str] | None = None
         if source is not None and request.level_most > 2:
             facts = self._facts(target, source, scratch, control)
             if facts is not None:
-                evaluations = self._evaluations(request, target, facts, scratch, control)
+                evaluations, unreadable = self._evaluations(
+                    request, target, facts, scratch, control
+                )
         return Job(
             manifest=target.manifest,
             source=source,
@@ -168,6 +171,7 @@ class SuiteRuns:
             card=target.card,
             samples=samples,
             evaluations=evaluations,
+            unreadable=unreadable,
             reference=reference,
         )
 
@@ -193,16 +197,19 @@ class SuiteRuns:
         facts: ModelFacts,
         scratch: Path,
         control: Control,
-    ) -> tuple[Evaluation, ...]:
+    ) -> tuple[tuple[Evaluation, ...], tuple[str, str] | None]:
         wanted = wanted_of(facts, target.card, target.task)
         found: list[Evaluation] = []
         stated = None if target.card is None else target.card.stated_evaluation
         raw = None if stated is None else self._content.small.get(stated.sha256)
-        if raw is not None and target.card is not None:
-            # What a seller gave and nobody can read must not keep others from testing the model.
-            with suppress(Refused):
+        unreadable = None
+        if raw is not None and stated is not None and target.card is not None:
+            try:
                 own = listings_own(raw, target.card, wanted, self._runner, scratch, control)
                 found.append(own)
+            except Refused as error:
+                # It keeps nobody from testing the rest, and is the failure of its own check.
+                unreadable = stated.name, str(error)
         if request.data:
             found.append(
                 read_evaluation(
@@ -216,7 +223,7 @@ class SuiteRuns:
                     is_public=request.is_public,
                 )
             )
-        return tuple(found)
+        return tuple(found), unreadable
 
     def _reference(
         self, held: Repositories, request: CertifyRequest, suite: Suite

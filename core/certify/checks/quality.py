@@ -47,6 +47,8 @@ def check_quality(run: SuiteRun, check: SuiteCheck) -> tuple[CheckResult, ...]:
     """Run every data set through the model and return a result for each metric."""
     rows: list[QualityRow] = []
     odd: list[CheckResult] = []
+    if run.job.unreadable is not None:
+        odd.append(not_read(*run.job.unreadable))
     left_out: dict[str, str] = {}
     with run.fresh(1) as (worker, _):
         for number, one in enumerate(run.job.evaluations):
@@ -75,6 +77,11 @@ def check_quality(run: SuiteRun, check: SuiteCheck) -> tuple[CheckResult, ...]:
         if metric not in measured
     ]
     return (*odd[:1], *_judged(run, rows), *lost)
+
+
+def not_read(dataset: str, said: str) -> CheckResult:
+    """Say that data given with the Listing could not be read for the model."""
+    return failed(ALL_METRICS, "not_judged", dataset=dataset, said=said)
 
 
 def _judged(run: SuiteRun, rows: Sequence[QualityRow]) -> list[CheckResult]:

@@ -56,6 +56,7 @@ class Job:
     whose bytes are in memory only and were checked Piece by Piece against the Manifest's roots.
     ``scratch`` is a folder on the disk of the files.  ``facts`` stand in where files cannot be
     looked at.  ``samples`` are the seller's inputs, with outputs where he gave them.
+    ``unreadable`` names data given with the Listing that could not be read for the model, and why.
     ``reference`` are the vectors of a Certificate that is reproduced, ``declared`` a tolerance
     that may be tighter than ours.  ``has_metric`` says whether the task is judged by a number.
     """
@@ -68,6 +69,7 @@ class Job:
     card: ModelCard | None = None
     samples: GoldenVectors | None = None
     evaluations: tuple[Evaluation, ...] = ()
+    unreadable: tuple[str, str] | None = None
     has_metric: bool = True
     reference: GoldenVectors | None = None
     declared: Tolerance | None = None

@@ -555,6 +555,23 @@ def test_few_rows_are_measured_and_told(job):
     assert words(found)["quality.accuracy"] == ("warn", "few_rows")
 
 
+def test_data_of_the_listing_that_cannot_be_read_fail_their_check_and_no_other(job):
+    outputs = (tensor("probabilities", "float32", "n", 3),)
+    runner = fake(
+        lambda inputs: {"probabilities": inputs["x"]},
+        outputs=outputs,
+        facts=msgspec.structs.replace(FACTS, outputs=outputs),
+    )
+    suite = suite_of("run.load", "run.golden", "quality.*")
+    unread = dataclasses.replace(job, unreadable=("rows.csv", "no column age"))
+    found = run(unread, suite, runner)
+    assert words(found)["quality.metric"] == ("fail", "not_judged")
+    assert results(found)["run.golden"].result == "pass"
+    both = run(dataclasses.replace(unread, evaluations=(evaluation(),)), suite, runner)
+    assert words(both)["quality.metric"] == ("fail", "not_judged")
+    assert results(both)["quality.accuracy"].result == "pass"
+
+
 def test_data_the_model_refuses_are_told(job):
     def refuse(inputs):
         if len(inputs["x"]) > 8:
