@@ -324,6 +324,34 @@ RELEASE_FILE_CERTIFICATES_MAX: Final = 200  # whose signers' Feeds and golden ve
 RELEASE_FILE_MEMBERS_MAX: Final = 2 * ARTIFACT_FILES_MAX + RELEASE_FILE_SMALL_MAX + 1
 RELEASE_FILE_DIRECTORY_SIZE_BYTES_MAX: Final = 4 * 1024**2  # 160 for each member
 
+# --- The network (network.md 4, 10) -------------------------------------------------------------
+CONNECTIONS_MAX: Final = 200
+NODE_CONNECTIONS_MAX: Final = 1000  # of a program without a window
+CONNECTIONS_PER_PEER_MAX: Final = 2
+CONNECTIONS_PER_ADDRESS_MAX: Final = 8  # of one IPv4 address, or of one IPv6 /64
+CONNECTIONS_PER_LAN_ADDRESS_MAX: Final = 32
+CALLS_PER_PEER_MAX: Final = 32
+CALLS_MAX: Final = 256
+STREAMS_PER_PEER_MAX: Final = 64  # inbound, of all protocols together
+STREAM_TAIL_SIZE_BYTES_MAX: Final = 16 * 1024**2
+MULTIADDR_CHARACTERS_MAX: Final = 256
+PEERS_KEPT_MAX: Final = 5000
+PEER_ADDRESSES_MAX: Final = 8
+PEER_ROLES_MAX: Final = 8
+PROGRAM_CHARACTERS_MAX: Final = 60  # what a Peer calls its program
+
+# --- Synchronising (ledger.md 7) ----------------------------------------------------------------
+SYNC_HEADS_MAX: Final = 4096  # rows of one frame
+SYNC_RECON_ROUNDS_MAX: Final = 8
+SYNC_RANGES_MAX: Final = 256  # of one WANT
+SYNC_ENTRIES_MAX: Final = 2000  # of one WANT
+SYNC_WANTS_OPEN_MAX: Final = 4
+SYNC_BODIES_MAX: Final = 512  # of one WANT_BODIES
+SYNC_INTEREST_AUTHORS_MAX: Final = 5000
+SYNC_INTEREST_KINDS_MAX: Final = 64
+SYNC_OPEN_BYTES_MAX: Final = 8 * 1024**2  # asked of one Peer and not come yet
+SYNC_BATCH_ENTRIES_MAX: Final = 500  # of one transaction beside a window
+
 # --- Trials carried by files, and bake-offs -----------------------------------------------------
 TRIAL_FILE_SIZE_BYTES_MAX: Final = 96 * 1024**2  # a Trial takes as many files as it needs
 TRIAL_FILE_FRAME_SIZE_BYTES_MAX: Final = 20 * 1024**2  # a padded Blob, or an input of 8 MiB
@@ -370,6 +398,7 @@ BACKUP_WRAPPING_BYTES_MAX: Final = 128  # DAG-CBOR around the payload: id, index
 LOCK_HOLDER_CHARACTERS_MAX: Final = 100
 LOCK_SINCE_MS_MAX: Final = 253_402_300_799_000  # the last second of the year 9999
 STORE_READERS_MAX: Final = 4
+EXECUTOR_WAITING_MAX: Final = 1000  # pieces of work on one kind of thread
 FOLDED_ROWS_IN_MEMORY_MAX: Final = 20_000
 FEED_ROWS_REMEMBERED_MAX: Final = 5000
 KINDS_REMEMBERED_MAX: Final = 4096

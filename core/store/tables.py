@@ -6,7 +6,8 @@
   be made again from Entries.
 * ``drafts``, ``objects``, ``object_uses``, ``manifests`` and ``saved_searches`` are this
   folder's own too.
-* Certificates, jobs and Trials stand in ``certification_tables``, in the same database.
+* Certificates, jobs and Trials stand in ``certification_tables``, other Devices and what moves
+  between them in ``network_tables``, in the same database.
 * The rest are Projections: they can be dropped and made again from the Ledger.
 * The catalogue is made of Projections.  ``catalogue.n`` is its own arrival number: of two
   Listings the one that changed later has the greater.
@@ -178,6 +179,7 @@ outbox: Final = Table(
     Column("tries", Integer, nullable=False),
     Column("next_ms", Integer),
     Column("created_ms", Integer, nullable=False),
+    Column("reason", Text),  # why it failed
     Index("ix_outbox_due", "next_ms", "message"),
     Index("ix_outbox_entry", "n", "to_identity"),
     sqlite_autoincrement=True,
