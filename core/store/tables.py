@@ -24,6 +24,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
+    DDL,
     Boolean,
     Column,
     ForeignKey,
@@ -38,7 +39,6 @@ from sqlalchemy import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
     from sqlalchemy.engine import Dialect
 
 metadata: Final = MetaData()
@@ -450,9 +450,7 @@ CATALOGUE_FTS: Final = (
 )
 
 
-@event.listens_for(metadata, "after_create")
-def _(_target: MetaData, connection: Connection, **_values: object) -> None:
-    connection.exec_driver_sql(CATALOGUE_FTS)
+event.listen(metadata, "after_create", DDL(CATALOGUE_FTS))  # type: ignore[no-untyped-call]
 
 
 # Each value a facet has, and how many Listings of the catalogue have it.
