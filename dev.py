@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -276,10 +277,20 @@ def make_environment() -> None:
         *("install", "--no-deps", "--require-hashes", "--no-build-isolation"),
         *("-r", "requirements/dev.txt"),
     )
+    drop_stale_types()
     say("4/4 Hanse itself, as links to this folder (some seconds).")
     pip("install", "--no-deps", "--no-build-isolation", "-e", ".")
     STAMP.write_bytes(stamp().encode("utf-8", "surrogateescape"))
     say(f"The environment is ready after {time.monotonic() - started:.0f} s.")
+
+
+def drop_stale_types() -> None:
+    """Remove the types of an old trio that ``trio-typing`` brings, and libp2p with it.
+
+    They would hide the types trio itself has by now; nothing reads them when programs run.
+    """
+    for folder in (*VENV.glob("lib/python*/site-packages"), VENV / "Lib" / "site-packages"):
+        shutil.rmtree(folder / "trio-stubs", ignore_errors=True)
 
 
 def pip(*arguments: str) -> None:

@@ -340,6 +340,27 @@ PEER_ADDRESSES_MAX: Final = 8
 PEER_ROLES_MAX: Final = 8
 PROGRAM_CHARACTERS_MAX: Final = 60  # what a Peer calls its program
 
+# --- Peers: who is out there (network.md 4, 6) ---------------------------------------------------
+STATUS_FRAME_SIZE_BYTES_MAX: Final = 4096  # of a question and of a HELLO
+STATUS_PEERS_MAX: Final = 32  # rows of one answer
+STATUS_ADDRESSES_MAX: Final = 4  # of one row, and of a HELLO
+STATUS_ANSWER_SIZE_BYTES_MAX: Final = 36 * 1024  # 32 rows of the longest addresses: 34,496
+STATUS_FRAME_ITEMS_MAX: Final = 512  # values in one frame; 32 full rows have 258
+STATUS_WORD_CHARACTERS_MAX: Final = 32  # a role, the code of a refusal
+STATUS_PEERS_CLAIMED_MAX: Final = 2**31 - 1  # how many a Peer says it is connected to
+INVITATION_SIZE_BYTES_MAX: Final = 1024
+PEER_NAME_CHARACTERS_MAX: Final = PROFILE_NAME_CHARACTERS_MAX
+PEERS_HEARD_MAX: Final = 512  # that others told of and that were not dialled yet
+PEERS_HEARD_OF_ONE_MAX: Final = 64  # of those, from one teller
+CONDUCTS_REMEMBERED_MAX: Final = 10_000  # Peers something is held against
+REACH_CLAIMS_MAX: Final = 64  # Peers that say where they see us
+
+# --- Gossip (network.md 8) ------------------------------------------------------------------------
+HINT_SIZE_BYTES_MAX: Final = 2048
+HINT_AUTHORS_REMEMBERED_MAX: Final = 10_000
+HINTS_WAITING_MAX: Final = 1000  # heard and not looked at yet; the oldest is dropped
+LAN_SERVICES_MAX: Final = 256  # names heard on the LAN and not looked at yet
+
 # --- Synchronising (ledger.md 7) ----------------------------------------------------------------
 SYNC_HEADS_MAX: Final = 4096  # rows of one frame
 SYNC_RECON_ROUNDS_MAX: Final = 8
@@ -351,6 +372,51 @@ SYNC_INTEREST_AUTHORS_MAX: Final = 5000
 SYNC_INTEREST_KINDS_MAX: Final = 64
 SYNC_OPEN_BYTES_MAX: Final = 8 * 1024**2  # asked of one Peer and not come yet
 SYNC_BATCH_ENTRIES_MAX: Final = 500  # of one transaction beside a window
+
+# --- Pieces on the wire (network.md 4, 5) ---------------------------------------------------------
+PIECE_OBJECT_SIZE_BYTES_MAX: Final = 1024**4  # of one file that is fetched or seeded
+PIECE_BITMAP_SIZE_BYTES_MAX: Final = 128 * 1024
+PIECE_FRAME_SIZE_BYTES_MAX: Final = PIECE_BITMAP_SIZE_BYTES_MAX + 256
+PIECE_FRAME_ITEMS_MAX: Final = 16  # values in one frame
+PIECE_HASHES_MAX: Final = 32_768  # in one answer
+PIECE_GETS_OPEN_MAX: Final = 8  # on one stream
+PIECE_CALLS_OPEN_MAX: Final = 32  # on one stream, GETs too
+PIECE_STREAMS_PER_PEER_MAX: Final = 2
+PIECE_STREAMS_MAX: Final = 16  # inbound, of all Peers
+PIECES_OPEN_MAX: Final = 64  # asked for and not come, of one Artifact
+SEEDERS_KNOWN_MAX: Final = 16  # of one Artifact
+SEEDERS_ACTIVE_MAX: Final = 5
+PIECES_BROKEN_MAX: Final = 8  # beginnings kept of Pieces whose sender was lost, of one Artifact
+PIECES_QUEUED_BYTES_MAX: Final = 32 * 1024**2  # come and not written yet; then nothing is asked
+
+# --- Post and Mailboxes (network.md 9) -----------------------------------------------------------
+POST_FRAME_ITEMS_MAX: Final = 4096  # values in one frame
+POST_ITEMS_MAX: Final = 512  # ids or items in one message
+POST_STREAMS_PER_PEER_MAX: Final = 2
+POST_STREAMS_MAX: Final = 64  # inbound, of all Peers
+POST_PER_PEER_AND_MINUTE_MAX: Final = 60  # of a Peer that is not of our Identity
+POST_ASKS_PER_STRANGER_MAX: Final = 5  # a day; what begins something
+POST_PER_STRANGER_MAX: Final = 200  # a day, of any sort
+POST_OF_STRANGERS_MAX: Final = 2000  # a day, of all of them together
+POST_STAMP_SIZE_BYTES_MAX: Final = 64
+POST_SHOWN_MAX: Final = 1000  # deliveries in one answer to a person
+MAILBOXES_PER_READER_MAX: Final = 4  # that one message is offered to
+MAILBOX_ITEMS_PER_SENDER_MAX: Final = 32
+MAILBOX_SIZE_PER_SENDER_BYTES_MAX: Final = 1024**2
+MAILBOX_ITEMS_PER_READER_MAX: Final = 1000
+MAILBOX_SIZE_PER_READER_BYTES_MAX: Final = 32 * 1024**2
+MAILBOX_SIZE_BYTES_MAX: Final = 1024**3
+MAILBOX_OF_STRANGERS_DIVISOR: Final = 10  # they have a tenth of each of the five
+MAILBOX_MS_MAX: Final = 30 * 24 * 60 * 60 * 1000
+MAILBOX_OF_STRANGERS_MS_MAX: Final = 3 * 24 * 60 * 60 * 1000
+
+# --- Signed answers on the wire (certification.md 12) --------------------------------------------
+TRIAL_CALL_ITEMS_MAX: Final = 8  # values in one frame
+TRIAL_CALL_FRAME_SIZE_BYTES_MAX: Final = 256
+TRIAL_STREAMS_PER_PEER_MAX: Final = 2
+TRIAL_STREAMS_MAX: Final = 16
+TRIALS_ANSWERED_AT_ONCE_MAX: Final = 2  # each has a Worker of its own
+TRIALS_WAITING_MAX: Final = 8  # more are told to come again
 
 # --- Trials carried by files, and bake-offs -----------------------------------------------------
 TRIAL_FILE_SIZE_BYTES_MAX: Final = 96 * 1024**2  # a Trial takes as many files as it needs
@@ -392,6 +458,12 @@ LOG_SIZE_BYTES_MAX: Final = 1_000_000  # of one file, before the next is begun
 SECRET_FILE_SIZE_BYTES_MAX: Final = 16 * 1024  # a passphrase or a phrase, and its line end
 PIPED_CHARACTERS_MAX: Final = 64 * 1024  # of a phrase or passphrase on standard input
 
+# --- The process that holds a folder, and what asks it (architecture.md 6) ------------------------
+HOLDER_MESSAGE_BYTES_MAX: Final = 1024 * 1024  # of one message, either way
+HOLDER_FILE_SIZE_BYTES_MAX: Final = 4096  # where it listens, and its key
+HOLDER_CLIENTS_MAX: Final = 16  # that it serves at once
+NODE_EVENTS_WAITING_MAX: Final = 10_000  # not printed yet; the oldest is dropped
+
 # --- What this program keeps in memory or open for itself ------------------------------------
 SEEDS_PER_BODY_MAX: Final = 512
 BACKUP_WRAPPING_BYTES_MAX: Final = 128  # DAG-CBOR around the payload: id, index, kind, lengths
@@ -413,5 +485,7 @@ assert HEADER_SIZE_BYTES_MAX < BODY_SIZE_BYTES_MAX < FRAME_SIZE_BYTES_MAX
 assert PRIVATE_PLAINTEXT_SIZE_BYTES_MAX % PRIVATE_PADDING_BYTES == 0
 assert 2 * (HEADER_SIZE_BYTES_MAX) <= FORK_PROOF_SIZE_BYTES_MAX + 512
 assert PIECE_SIZE_BYTES % LEAF_SIZE_BYTES == 0
+assert PIECE_OBJECT_SIZE_BYTES_MAX <= 8 * PIECE_BITMAP_SIZE_BYTES_MAX * PIECE_SIZE_BYTES
+assert 32 * PIECE_HASHES_MAX <= STREAM_TAIL_SIZE_BYTES_MAX
 assert SEARCH_SORTED_MAX < SEARCH_EXAMINED_MAX < SEARCH_LISTED_MAX
 assert SEARCH_BOOSTED_MAX < SEARCH_RANKED_MAX < SEARCH_COUNTED_MAX
