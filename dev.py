@@ -75,7 +75,7 @@ WAYLAND_LIBRARIES = {
 
 # torch is not locked: its CPU builds come from an index of its own.
 EXTRAS = ("sklearn", "keras", "tflite", "images", "evm", "keyring")
-# Serves P-256 keys only and needs a compiler: network/transport/hardening.py does without it.
+# Serves P-256 keys only and needs a compiler: network/transport/standin.py does without it.
 LEFT_OUT = "fastecdsa"
 UNREACHABLE = ("Could not find a version", "Max retries exceeded", "ReadTimeoutError", "Retrying (")
 

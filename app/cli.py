@@ -6,6 +6,7 @@
   ``--json`` on standard output.  Our own bug is one sentence too; its traceback
   goes to the log.
 * Neither help nor version load the engine.
+* A command on a folder that another Hanse holds is done by that one; the terminal stays here.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from hanse.app.answers import Answer, answer_json, error_json
+from hanse.app.acts import act_of, plain_values
+from hanse.app.answers import answer_json, error_json
 from hanse.app.bootstrap import Bootstrap
 from hanse.app.command_line import PROGRAM, Line, command_tree, run_line
-from hanse.app.logs import logging_to
+from hanse.app.logs import LOG_FILE, logging_to
 from hanse.app.paths import log_folder
 from hanse.app.settings import saved_language
 from hanse.app.version import program_version
@@ -29,8 +31,9 @@ from hanse.core.sentences import pick_language, say
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from hanse.app.bootstrap import Hanse
     from hanse.app.command_table import Command
-    from hanse.app.desk import Desk
+    from hanse.app.instance import HolderClient
 
 EXIT_OUR_BUG: Final = 70
 EXIT_INTERRUPTED: Final = 130
@@ -38,14 +41,6 @@ EXIT_BROKEN_PIPE: Final = 141
 
 _COMPLETE: Final = f"_{PROGRAM.upper()}_COMPLETE"
 _log = logging.getLogger(__name__)
-
-
-class Act(Protocol):
-    """A function of ``hanse.app.commands``."""
-
-    def __call__(self, desk: Desk, /, **values: object) -> Answer:
-        """Do what the command says."""
-        ...
 
 
 def main(arguments: Sequence[str] | None = None, bootstrap: Bootstrap | None = None) -> int:
@@ -105,7 +100,9 @@ class Run:
         with logging_to(log_folder(), is_verbose=hanse.settings.is_verbose):
             _log.info("hanse %s", " ".join(command.words))
             try:
-                answer = _function(command)(Desk(hanse, console), **values)
+                if not command.stays_here(values) and (holder := _holder_of(hanse)) is not None:
+                    return self._relay(holder, hanse, command, values)
+                answer = act_of(command)(Desk(hanse, console), **values)
             except HanseError as error:
                 _log.info("%s: %s", error.code, error)
                 raise
@@ -114,6 +111,37 @@ class Run:
             elif answer.lines:
                 console.out("\n".join(answer.lines))
         return answer.exit_code
+
+    def _relay(
+        self, holder: HolderClient, hanse: Hanse, command: Command, values: Mapping[str, object]
+    ) -> int:
+        """Let the process that holds the folder do it; errors are shown as if they were ours."""
+        from hanse.app.instance import Asked, Failed, Fault  # noqa: PLC0415 - brought already
+
+        def fail(end: Failed | Fault) -> int:
+            if isinstance(end, Failed):
+                self._show(end.code, end.values)
+                return end.exit
+            self._show("error.our_bug", {"kind": end.kind, "log": log_folder() / LOG_FILE})
+            return EXIT_OUR_BUG
+
+        settings = hanse.settings
+        asked = Asked(
+            words=command.words,
+            values=plain_values(values),
+            lang=settings.lang,
+            folder=Path.cwd(),
+            passphrase_file=settings.passphrase_file,
+            is_json=settings.is_json,
+            is_yes=settings.is_yes,
+            is_verbose=settings.is_verbose,
+            is_offline=settings.is_offline,
+            program=program_version(),
+        )
+        try:
+            return holder.run(asked, self._bootstrap.console, fail)
+        finally:
+            holder.close()
 
     def _version(self) -> str:
         return f"{PROGRAM} {program_version()}"
@@ -140,10 +168,15 @@ class Run:
         console.err(say("error.line", {"sentence": sentence}, self._language))
 
 
-def _function(command: Command) -> Act:
-    module, _, name = command.act.partition(":")
-    # The table names it; a test calls for every signature.
-    return cast("Act", getattr(import_module(f"hanse.app.commands.{module}"), name))
+def _holder_of(hanse: Hanse) -> HolderClient | None:
+    """Return the way to another process that holds the folder, or None."""
+    from hanse.app.instance import HOLDER_FILE, HolderClient  # noqa: PLC0415
+
+    try:
+        folder = hanse.home().folder
+    except HanseError:
+        return None  # the command itself says what is wrong
+    return HolderClient.reach(folder) if (folder / HOLDER_FILE).exists() else None
 
 
 def _complete(line: Line, instruction: str) -> int:

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, unique
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @unique
@@ -57,11 +60,22 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command: ``act`` is MODULE:FUNCTION below ``hanse.app.commands``."""
+    """One command: ``act`` is MODULE:FUNCTION below ``hanse.app.commands``.
+
+    A command is done by the process that holds the data folder, where one does.  ``is_local``
+    keeps it in the process of the terminal: it needs no open Account, or makes one, or is that
+    holder itself.  ``local_with`` names a flag that does the same, for what lives on the pipe.
+    """
 
     words: tuple[str, ...]
     act: str
     parameters: tuple[Parameter, ...] = ()
+    is_local: bool = False
+    local_with: str = ""
+
+    def stays_here(self, values: Mapping[str, object]) -> bool:
+        """Say whether this call is done in the process of the terminal."""
+        return self.is_local or (self.local_with != "" and values.get(self.local_with) is True)
 
     @property
     def help(self) -> str:
@@ -93,6 +107,7 @@ SORTS: Final = (
 WAYS: Final = ("open", "sealed", "answers")
 PARTIES: Final = ("buyer", "seller")
 QUESTIONS_AT_ONCE: Final = 25  # what is asked beyond the decision is wasted
+SWITCH: Final = ("on", "off")
 VOCABULARIES: Final = ("sectors", "tasks", "licences", "currencies", "formats")
 
 GLOBAL_OPTIONS: Final = (
@@ -184,6 +199,10 @@ _MAPPED = (
     Parameter("--target", Kind.TEXT, "option.target", "metavar.column", is_many=True),
     Parameter("--positive", Kind.TEXT, "option.positive", "metavar.label"),
 )
+_PEER = Parameter("peer", Kind.TEXT, "argument.peer", "metavar.peer", is_required=True)
+_TRANSFER = Parameter(
+    "transfer", Kind.TEXT, "argument.transfer", "metavar.transfer", is_required=True
+)
 _CONVERSION = (
     Parameter("--samples", Kind.FILE, "option.samples", "metavar.file"),
     Parameter("--python", Kind.FILE, "option.python", "metavar.file"),
@@ -203,19 +222,22 @@ COMMANDS: Final = (
             Parameter("--no-ask", Kind.FLAG, "option.no_ask"),
             _NEW_PASSPHRASE_FILE,
         ),
+        is_local=True,
     ),
     Command(
         ("account", "restore"),
         "account:restore",
         (
             Parameter("--from", Kind.FILE, "option.from", "metavar.file", passed_as="source"),
+            Parameter("--mirror", Kind.FLAG, "option.mirror"),
             _NAME,
             _DEVICE_NAME,
             _PHRASE_FILE,
             _NEW_PASSPHRASE_FILE,
         ),
+        is_local=True,
     ),
-    Command(("account", "list"), "account:show_list", (_FULL,)),
+    Command(("account", "list"), "account:show_list", (_FULL,), is_local=True),
     Command(
         ("account", "unlock"),
         "account:unlock",
@@ -434,6 +456,17 @@ COMMANDS: Final = (
         ),
     ),
     Command(("listing", "import"), "listing_carry:import_file", (_FILE_IN,)),
+    Command(
+        ("listing", "fetch"),
+        "listing_fetch:fetch",
+        (
+            Parameter(
+                "release", Kind.TEXT, "argument.fetched", "metavar.release", is_required=True
+            ),
+            Parameter("--wait", Kind.FLAG, "option.wait"),
+            Parameter("--priority", Kind.NUMBER, "option.priority", "metavar.number"),
+        ),
+    ),
     Command(("listing", "mine"), "listing_show:mine"),
     Command(
         ("listing", "vocabulary"),
@@ -547,6 +580,7 @@ COMMANDS: Final = (
             Parameter("--raw", Kind.FLAG, "option.raw"),
             Parameter("--threads", Kind.NUMBER, "option.threads", "metavar.number", default=1),
         ),
+        local_with="stdin",
     ),
     Command(
         ("trial", "start"),
@@ -631,6 +665,63 @@ COMMANDS: Final = (
         ),
     ),
     Command(
+        ("node",),
+        "node:node",
+        (
+            Parameter("--events", Kind.FLAG, "option.events"),
+            Parameter("--port", Kind.NUMBER, "option.port", "metavar.number"),
+            Parameter("--listen", Kind.TEXT, "option.listen", "metavar.address", is_many=True),
+        ),
+        is_local=True,
+    ),
+    Command(
+        ("peer", "list"),
+        "peer:show_list",
+        (Parameter("--connected", Kind.FLAG, "option.connected"), _FULL),
+    ),
+    Command(("peer", "show"), "peer:show", (_PEER,)),
+    Command(
+        ("peer", "add"),
+        "peer:add",
+        (Parameter("peer", Kind.TEXT, "argument.invitation", "metavar.peer", is_required=True),),
+    ),
+    Command(("peer", "remove"), "peer:remove", (_PEER,)),
+    Command(
+        ("peer", "invite"),
+        "peer:invite",
+        (
+            Parameter("--qr", Kind.FLAG, "option.qr"),
+            Parameter("--file", Kind.FILE, "option.invite_file", "metavar.file"),
+            Parameter(
+                "--address", Kind.TEXT, "option.invite_address", "metavar.address", is_many=True
+            ),
+        ),
+    ),
+    Command(
+        ("peer", "sync"),
+        "peer:sync",
+        (Parameter("peer", Kind.TEXT, "argument.synced", "metavar.peer"),),
+    ),
+    Command(
+        ("peer", "offline"),
+        "peer:offline",
+        (Parameter("state", Kind.CHOICE, "argument.offline", "metavar.word", choices=SWITCH),),
+    ),
+    Command(
+        ("peer", "seeding"),
+        "peer:seeding",
+        (Parameter("--followed", Kind.CHOICE, "option.seed_followed", choices=SWITCH),),
+    ),
+    Command(
+        ("peer", "post"),
+        "peer:post",
+        (
+            Parameter("--resend", Kind.NUMBER, "option.resend", "metavar.number"),
+            Parameter("--before", Kind.NUMBER, "option.before_message", "metavar.number"),
+        ),
+    ),
+    Command(("peer", "confirm"), "peer:confirm"),
+    Command(
         ("peer", "follow"),
         "peer:follow",
         (
@@ -640,6 +731,24 @@ COMMANDS: Final = (
         ),
     ),
     Command(("peer", "followed"), "peer:followed"),
+    Command(
+        ("transfer", "list"),
+        "transfer:show_list",
+        (Parameter("--all", Kind.FLAG, "option.all_transfers"),),
+    ),
+    Command(("transfer", "pause"), "transfer:pause", (_TRANSFER,)),
+    Command(("transfer", "resume"), "transfer:resume", (_TRANSFER,)),
+    Command(("transfer", "cancel"), "transfer:cancel", (_TRANSFER,)),
+    Command(
+        ("transfer", "priority"),
+        "transfer:priority",
+        (
+            _TRANSFER,
+            Parameter(
+                "number", Kind.NUMBER, "argument.priority", "metavar.number", is_required=True
+            ),
+        ),
+    ),
     Command(("store", "show"), "store:show"),
     Command(("store", "check"), "store:check"),
     Command(("store", "clean"), "store:clean"),
@@ -652,18 +761,23 @@ COMMANDS: Final = (
         ("verify",),
         "verify:verify",
         (_FILE_IN, Parameter("--against", Kind.FILE, "option.against", "metavar.path")),
+        is_local=True,
     ),
     Command(("backup", "make"), "backup:make", (_FILE_OUT,)),
     Command(
         ("backup", "restore"),
         "backup:restore",
         (_BACKUP, _NAME, _DEVICE_NAME, _PHRASE_FILE, _NEW_PASSPHRASE_FILE),
+        is_local=True,
     ),
-    Command(("backup", "drill"), "backup:drill", (_BACKUP, _PHRASE_FILE)),
+    Command(("backup", "drill"), "backup:drill", (_BACKUP, _PHRASE_FILE), is_local=True),
     Command(
         ("doctor",),
         "doctor:doctor",
         (Parameter("--bundle", Kind.FILE, "option.bundle", "metavar.file"),),
+        is_local=True,
     ),
-    Command(("demo",), "demo:demo", (Parameter("--quick", Kind.FLAG, "option.quick"),)),
+    Command(
+        ("demo",), "demo:demo", (Parameter("--quick", Kind.FLAG, "option.quick"),), is_local=True
+    ),
 )

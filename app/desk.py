@@ -5,15 +5,20 @@
   a hidden prompt or a pipe.  Where there is no way to ask, that is said; nothing waits.
 * What signs shows its draft and asks first; ``--yes`` answers for the person.
 * Secrets pass through and are kept by nobody here.
+* Where this process holds the data folder for others, every command works with the one engine that
+  is open, and needs no passphrase while the Account is unlocked.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from hanse.app.progress import long_work
 from hanse.core.crypto.passwords import normal_passphrase
 from hanse.core.crypto.phrase import Phrase, parse_phrase
+from hanse.core.engine.ports import NetworkOffline
 from hanse.core.errors import (
     EXIT_NO,
     HanseError,
@@ -29,11 +34,12 @@ from hanse.core.sentences import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from hanse.app.bootstrap import Hanse
     from hanse.app.console import Console
+    from hanse.app.runtime import Runtime
     from hanse.core.engine.engine import Engine
+    from hanse.core.engine.ports import Peers
     from hanse.core.model.ids import IdentityId
 
 _TRIES: Final = 3
@@ -87,11 +93,24 @@ class Cancelled(UserError):
 class Desk:
     """What a command works with; one for each run."""
 
-    def __init__(self, hanse: Hanse, console: Console) -> None:
-        """Nothing is opened yet."""
+    def __init__(
+        self,
+        hanse: Hanse,
+        console: Console,
+        *,
+        runtime: Runtime | None = None,
+        here: Path | None = None,
+    ) -> None:
+        """Nothing is opened yet.
+
+        ``runtime`` is what this process runs on the folder for others, ``here`` the folder in
+        which the person is.
+        """
         self.hanse = hanse
         self.console = console
+        self.runtime = runtime
         self.language: Final = hanse.settings.lang
+        self._here = here
 
     @property
     def is_json(self) -> bool:
@@ -211,23 +230,42 @@ class Desk:
 
     # --- the engine -------------------------------------------------------------------------
 
+    def path(self, text: str) -> Path:
+        """Read what was typed as the place of a file, seen from where the person is."""
+        typed = Path(text).expanduser()
+        return typed if self._here is None else self._here / typed
+
     @contextmanager
     def reading(self) -> Iterator[Engine]:
         """Open the Account to look at it."""
+        if self.runtime is not None:
+            yield self.runtime.engine
+            return
         with self.hanse.open(read_only=True) as engine:
             yield engine
 
     @contextmanager
     def writing(self) -> Iterator[Engine]:
         """Open the Account to change what needs no secret."""
+        if self.runtime is not None:
+            yield self.runtime.engine
+            return
         with self.hanse.open() as engine:
             yield engine
 
     @contextmanager
-    def unlocked(self) -> Iterator[Engine]:
-        """Open and unlock the Account; the passphrase is asked for once the folder is ours."""
+    def unlocked(self, passphrase: str | None = None) -> Iterator[Engine]:
+        """Open and unlock the Account, by ``passphrase`` if it is known already.
+
+        It is asked for once the folder is ours, and not at all while the Account is unlocked.
+        """
+        ask = self.passphrase if passphrase is None else lambda: passphrase
+        if self.runtime is not None:
+            with self.runtime.unlocked(ask) as engine:
+                yield engine
+            return
         with self.hanse.open() as engine:
-            engine.accounts.unlock(self.passphrase())
+            engine.accounts.unlock(ask())
             yield engine
 
     @contextmanager
@@ -241,6 +279,42 @@ class Desk:
             raise NoWayToConfirm(option="--yes")
         with self.unlocked() as engine:
             yield engine
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        """Let nothing else of this process measure meanwhile; Ctrl-C ends the wait for it."""
+        if self.runtime is None:
+            yield
+            return
+        with ExitStack() as stack:
+            with long_work(self) as progress:
+                turn = self.runtime.measuring(
+                    lambda: progress.control.checkpoint("other_jobs", 0, 1)
+                )
+                stack.enter_context(turn)
+            yield
+
+    @contextmanager
+    def online(self) -> Iterator[tuple[Engine, Peers]]:
+        """Give the engine and the network: the one that runs, or one for as long as this block.
+
+        Raises ``NetworkOffline`` when it is switched off, and whatever keeps it from starting.
+        """
+        if self.hanse.settings.is_offline:
+            raise NetworkOffline(reason="switched_off")
+        if self.runtime is not None:
+            yield self.runtime.engine, self.runtime.online()
+            return
+        from hanse.app.runtime import Runtime  # noqa: PLC0415 - brings what runs beside commands
+
+        runtime = Runtime(self.hanse)
+        try:
+            if runtime.is_offline:
+                raise NetworkOffline(reason="switched_off")
+            runtime.unlock(self.passphrase())
+            yield runtime.engine, runtime.online()
+        finally:
+            runtime.stop()
 
     def ask_back(self, asks: Callable[[], tuple[int, ...]], check: Callable[..., None]) -> None:
         """Ask some words of a phrase back, with a few tries, or raise what ``check`` raises."""

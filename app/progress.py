@@ -4,6 +4,7 @@
   wait for that.
 * Nothing is shown with ``--json``.
 * While the person is asked something, Ctrl-C does what it always does.
+* In a command that is done for another process the Ctrl-C is that one's, and is handed on here.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from hanse.core.model.control import Control
 
@@ -28,13 +29,22 @@ Describe = Callable[[str, int, int], str | None]  # stage, done, total
 _SHOWN_SECONDS: Final = 0.1  # between two lines; a change of stage is shown at once
 
 
+@runtime_checkable
+class TakesInterrupts(Protocol):
+    """A terminal whose Ctrl-C comes by another way than a signal."""
+
+    def interrupts(self, taker: Callable[[], object] | None) -> AbstractContextManager[None]:
+        """Let ``taker`` have Ctrl-C as long as the block runs; None ends what is asked."""
+        ...
+
+
 class Progress:
     """What a person sees of one piece of long work, and the way to end it."""
 
     def __init__(self, desk: Desk, describe: Describe | None = None) -> None:
         """Show nothing yet; ``describe`` says a stage in its own words, or leaves it with None."""
         self.control = Control(report=self._report)
-        self.on_end: Callable[[], None] | None = None
+        self.on_end: Callable[[], object] | None = None
         self._desk = desk
         self._describe = describe
         self._stage = ""
@@ -50,10 +60,10 @@ class Progress:
     def asking(self) -> Iterator[None]:
         """Let the person be asked something in between."""
         self.clear()
-        with _interrupts(signal.default_int_handler):
+        with _interrupts(self._desk, None):
             yield
 
-    def interrupted(self, _number: int, _frame: FrameType | None) -> None:
+    def interrupted(self) -> None:
         """Tell the work to end, and whoever else is to know; the second time, end at once."""
         if self.control.is_cancelled:
             raise KeyboardInterrupt
@@ -81,7 +91,7 @@ class Progress:
 def long_work(desk: Desk, describe: Describe | None = None) -> Iterator[Progress]:
     """Show progress and take Ctrl-C as long as the block runs."""
     progress = Progress(desk, describe)
-    with _interrupts(progress.interrupted):
+    with _interrupts(desk, progress.interrupted):
         try:
             yield progress
         finally:
@@ -89,11 +99,22 @@ def long_work(desk: Desk, describe: Describe | None = None) -> Iterator[Progress
 
 
 @contextmanager
-def _interrupts(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Let ``handler`` take Ctrl-C; only the main thread may say who does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
+def _interrupts(desk: Desk, taker: Callable[[], object] | None) -> Iterator[None]:
+    """Let ``taker`` have Ctrl-C, or with None the usual handler."""
+    if isinstance(desk.console, TakesInterrupts):
+        with desk.console.interrupts(taker):
+            yield
         return
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say who takes it
+        return
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        if taker is None:
+            signal.default_int_handler(number, frame)
+        else:
+            taker()
+
     before = signal.signal(signal.SIGINT, handler)
     try:
         yield

@@ -3,7 +3,7 @@
 * ``settings.toml`` in the configuration folder holds only the keys of ``KEYS``; an
   unknown key or a wrong value is an error that names both, never passed over: who
   misspells ``offline`` must not go online.  ``certification.cores`` is the key ``cores`` of
-  the section ``[certification]``.
+  the section ``[certification]``, and so for ``[network]``.
 * Every key but the file's own place has a ``HANSE_*`` variable, with ``_`` for the dot.
 
 What a setting does is decided by whoever asks for it.
@@ -11,14 +11,16 @@ What a setting does is decided by whoever asks for it.
 
 from __future__ import annotations
 
+import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hanse.core.engine.home import config_folder
 from hanse.core.errors import FileUnreadable, WrongUse
 from hanse.core.limits import SETTINGS_SIZE_BYTES_MAX
+from hanse.core.model.network import NetworkSettings
 from hanse.core.sentences import LANGUAGES, language_of, pick_language
 
 if TYPE_CHECKING:
@@ -33,13 +35,35 @@ KEYS: Final[Mapping[str, type]] = {
     "verbose": bool,
     "certification.cores": int,
     "certification.background": bool,
+    "network.port": int,
+    "network.listen": list,
+    "network.lan": bool,
+    "network.dht": bool,
+    "network.relay": bool,
+    "network.connections": int,
+    "network.up_rate": str,
+    "network.down_rate": str,
+    "network.seed_followed": bool,
 }
 CORES_MOST: Final = 1024
+PORT_MOST: Final = 65_535
+CONNECTIONS_MOST: Final = 900
+LISTEN_MOST: Final = 16
+_NUMBERS: Final[Mapping[str, tuple[int, int]]] = {
+    "certification.cores": (0, CORES_MOST),
+    "network.port": (0, PORT_MOST),
+    "network.connections": (1, CONNECTIONS_MOST),
+}
+_RATES: Final = frozenset({"network.up_rate", "network.down_rate"})
+_RATE: Final = re.compile(r"([0-9]{1,12})\s*(|B|kB|MB|GB)(?:/s)?\Z", re.IGNORECASE)
+_RATE_UNITS: Final = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3}
+_RATE_EXPECTED: Final = "0, 500 kB, 2 MB"
+_LISTEN_EXPECTED: Final = f"/ip4/0.0.0.0/tcp/4801, 1 - {LISTEN_MOST}"
 _SECTIONS: Final = frozenset(key.partition(".")[0] for key in KEYS if "." in key)
 _EXPECTED: Final[Mapping[type, str]] = {
     bool: "true, false",
-    int: f"0 - {CORES_MOST}",
     str: "text",
+    list: _LISTEN_EXPECTED,
 }
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
@@ -100,6 +124,7 @@ class Settings:
     is_yes: bool
     cores: int = 0
     is_measuring: bool = True
+    network: NetworkSettings = field(default_factory=NetworkSettings)
 
 
 def load_settings(given: Given, environ: Mapping[str, str]) -> Settings:
@@ -121,6 +146,22 @@ def load_settings(given: Given, environ: Mapping[str, str]) -> Settings:
         is_yes=given.is_yes,
         cores=_number("certification.cores", environ, saved),
         is_measuring=_switch("certification.background", environ, saved, usual=True),
+        network=_network(environ, saved),
+    )
+
+
+def _network(environ: Mapping[str, str], saved: Mapping[str, object]) -> NetworkSettings:
+    usual = NetworkSettings()
+    return NetworkSettings(
+        port=_number("network.port", environ, saved, usual=usual.port),
+        listen=_listen(environ, saved),
+        is_lan=_switch("network.lan", environ, saved, usual=usual.is_lan),
+        is_dht=_switch("network.dht", environ, saved, usual=usual.is_dht),
+        is_relay=_switch("network.relay", environ, saved, usual=usual.is_relay),
+        connections=_number("network.connections", environ, saved, usual=usual.connections),
+        up_rate=_rate("network.up_rate", environ, saved),
+        down_rate=_rate("network.down_rate", environ, saved),
+        seeds_followed=_switch("network.seed_followed", environ, saved, usual=usual.seeds_followed),
     )
 
 
@@ -170,11 +211,35 @@ def _check(path: Path, key: str, value: object) -> None:
     kind = KEYS.get(key)
     if kind is None:
         raise UnknownSetting(path=path, key=key, known=tuple(KEYS))
-    is_beyond = type(value) is int and not 0 <= value <= CORES_MOST
-    if type(value) is not kind or is_beyond:
-        raise BadSetting(where=str(path), key=key, found=repr(value), expected=_EXPECTED[kind])
+    expected = _expected(key)
+    if key in _RATES:
+        is_fitting = (type(value) is int and value >= 0) or (
+            isinstance(value, str) and _rate_of(value) is not None
+        )
+    elif kind is int:
+        least, most = _NUMBERS[key]
+        is_fitting = type(value) is int and least <= value <= most
+    elif kind is list:
+        is_fitting = isinstance(value, list) and _is_listen(value)
+    else:
+        is_fitting = type(value) is kind
+    if not is_fitting:
+        raise BadSetting(where=str(path), key=key, found=repr(value), expected=expected)
     if key == "lang" and language_of(str(value)) is None:
         raise _bad_language(str(path), str(value))
+
+
+def _expected(key: str) -> str:
+    if key in _NUMBERS:
+        least, most = _NUMBERS[key]
+        return f"{least} - {most}"
+    return _RATE_EXPECTED if key in _RATES else _EXPECTED[KEYS[key]]
+
+
+def _is_listen(found: list[object]) -> bool:
+    return len(found) <= LISTEN_MOST and all(
+        isinstance(one, str) and one.startswith("/") for one in found
+    )
 
 
 def _bad_language(where: str, found: str) -> BadSetting:
@@ -194,16 +259,49 @@ def _variable(key: str) -> str:
     return f"HANSE_{key.upper().replace('.', '_')}"
 
 
-def _number(key: str, environ: Mapping[str, str], saved: Mapping[str, object]) -> int:
+def _number(
+    key: str, environ: Mapping[str, str], saved: Mapping[str, object], *, usual: int = 0
+) -> int:
     name = _variable(key)
     text = environ.get(name, "").strip()
     if not text:
         value = saved.get(key)
-        return value if isinstance(value, int) else 0
+        return value if isinstance(value, int) else usual
+    least, most = _NUMBERS[key]
     number = int(text[:9]) if text.isascii() and text.isdigit() else -1
-    if not 0 <= number <= CORES_MOST:
-        raise BadSetting(where=name, key=key, found=text, expected=_EXPECTED[int])
+    if not least <= number <= most:
+        raise BadSetting(where=name, key=key, found=text, expected=_expected(key))
     return number
+
+
+def _rate(key: str, environ: Mapping[str, str], saved: Mapping[str, object]) -> int:
+    name = _variable(key)
+    text = environ.get(name, "").strip()
+    if not text:
+        value = saved.get(key, 0)
+        return value if isinstance(value, int) else _rate_of(str(value)) or 0
+    rate = _rate_of(text)
+    if rate is None:
+        raise BadSetting(where=name, key=key, found=text, expected=_RATE_EXPECTED)
+    return rate
+
+
+def _rate_of(text: str) -> int | None:
+    """Read bytes a second as people write them, or None."""
+    found = _RATE.match(text.strip())
+    return None if found is None else int(found[1]) * _RATE_UNITS[found[2].lower()]
+
+
+def _listen(environ: Mapping[str, str], saved: Mapping[str, object]) -> tuple[str, ...]:
+    name = _variable("network.listen")
+    text = environ.get(name, "").strip()
+    if not text:
+        value = saved.get("network.listen")
+        return tuple(value) if isinstance(value, list) else ()
+    found: list[object] = [one.strip() for one in text.split(",")]
+    if not _is_listen(found):
+        raise BadSetting(where=name, key="network.listen", found=text, expected=_LISTEN_EXPECTED)
+    return tuple(str(one) for one in found)
 
 
 def _switch(

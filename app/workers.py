@@ -110,13 +110,14 @@ class JobRunner:
                 return
             self._run(due)
 
-    def close(self) -> None:
-        """Interrupt the job under way and end the thread."""
+    def close(self) -> bool:
+        """Interrupt the job under way and end the thread; say whether it ended in time."""
         self._closing.set()
         self.interrupt()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(_CLOSE_SECONDS)
+        return not self._thread.is_alive()
 
     def interrupt(self) -> None:
         """End the job under way so that it goes on later."""

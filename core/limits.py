@@ -286,12 +286,28 @@ BRANCH_ENTRIES_PER_FEED_MAX: Final = 1000  # Entries of a Fork's other branch, k
 FEEDS_MAX: Final = 200_000
 HEADERS_PER_NEAR_FEED_MAX: Final = 1_000_000
 BODIES_PER_NEAR_FEED_BYTES_MAX: Final = 1024**3
-HEADERS_PER_HOP_FEED_MAX: Final = 2000  # then 200 a day, by whoever raises it
+HEADERS_PER_HOP_FEED_MAX: Final = 2000
+HEADERS_A_DAY_PER_HOP_FEED_MAX: Final = 200  # beyond those, since it was met
 BODIES_PER_HOP_FEED_BYTES_MAX: Final = 64 * 1024**2
 HEADERS_PER_STRANGER_FEED_MAX: Final = 2000
+HEADERS_A_DAY_PER_STRANGER_FEED_MAX: Final = 50
 BODIES_PER_STRANGER_FEED_BYTES_MAX: Final = 1024**2
+STRANGERS_HEADERS_MAX: Final = 4_000_000  # of all strangers; whole Feeds go, the least used first
+STRANGERS_BODIES_BYTES_MAX: Final = 256 * 1024**2
+TIERED_IDENTITIES_MAX: Final = 100_000  # near and within two hops
 FORKS_OF_UNHELD_FEEDS_MAX: Final = 20_000
 FORKS_PER_AUTHOR_MAX: Final = 16  # proofs; the ones that dispute the lowest seq stay
+
+# --- What is exchanged of Feeds, for one Peer (ledger.md 7) ------------------------------------
+ARRIVALS_PER_PAGE_MAX: Final = 50_000  # looked at for one answer to what came since
+MISSING_BODIES_PER_PAGE_MAX: Final = 512
+MISSING_LOOKED_AT_MAX: Final = 5000  # of Bodies that are missing, for one page of those wanted
+BRANCH_WINDOW_ENTRIES_MAX: Final = 500  # asked for at once to find where a branch leaves its Feed
+CLAIMS_REMEMBERED_MAX: Final = 200_000  # Heads one Peer named of Feeds not held here
+PEERS_REMEMBERED_MAX: Final = 256  # whose claims are remembered at once
+DROPPED_FEEDS_REMEMBERED_MAX: Final = 200_000
+HOUSEKEEPING_ROWS_MAX: Final = 5000  # looked at or changed in one round
+FEEDS_DROPPED_AT_ONCE_MAX: Final = 50
 
 # --- Keystore and files ---------------------------------------------------------------------
 KEYSTORE_SIZE_BYTES_MAX: Final = 64 * 1024
@@ -324,6 +340,18 @@ RELEASE_FILE_CERTIFICATES_MAX: Final = 200  # whose signers' Feeds and golden ve
 RELEASE_FILE_MEMBERS_MAX: Final = 2 * ARTIFACT_FILES_MAX + RELEASE_FILE_SMALL_MAX + 1
 RELEASE_FILE_DIRECTORY_SIZE_BYTES_MAX: Final = 4 * 1024**2  # 160 for each member
 
+# --- Fetching and seeding (ledger.md 8, network.md 5) ---------------------------------------------
+TRANSFERS_OPEN_MAX: Final = 1000  # not ended
+TRANSFERS_ENDED_MAX: Final = 1000  # kept as history
+TRAFFIC_ROWS_MAX: Final = 100_000  # objects whose bytes in and out are counted
+GATHERING_BITMAP_SIZE_BYTES_MAX: Final = 8 * 1024  # of one file of 64 GiB
+GATHERING_RECORD_SIZE_BYTES_MAX: Final = GATHERING_BITMAP_SIZE_BYTES_MAX + 256
+FETCHED_SMALL_BYTES_MAX: Final = 64 * 1024**2  # of one Release, beside card and Manifests
+HASHES_LISTED_MAX: Final = 256  # ranges named at once
+SEEDED_FILES_MAX: Final = 1_000_000  # plain files of sealed Releases whose leaf layers are given
+SEEDED_PROOFS_REMEMBERED_MAX: Final = 256  # objects whose Pieces were hashed, not to do it again
+SEEDED_ASKED_MAX: Final = 50  # Releases of followed sellers, asked for in one go
+
 # --- The network (network.md 4, 10) -------------------------------------------------------------
 CONNECTIONS_MAX: Final = 200
 NODE_CONNECTIONS_MAX: Final = 1000  # of a program without a window
@@ -333,6 +361,14 @@ CONNECTIONS_PER_LAN_ADDRESS_MAX: Final = 32
 CALLS_PER_PEER_MAX: Final = 32
 CALLS_MAX: Final = 256
 STREAMS_PER_PEER_MAX: Final = 64  # inbound, of all protocols together
+CONNECTION_STREAMS_MAX: Final = 384  # both ways; who opens more is cut off
+STREAM_WINDOW_BYTES_MAX: Final = 2 * 1024**2
+CONNECTION_HELD_BYTES_MAX: Final = 8 * 1024**2  # came and was not read yet
+CONNECTIONS_HELD_BYTES_MAX: Final = 256 * 1024**2  # of all connections together
+NEGOTIATION_SIZE_BYTES_MAX: Final = 1024  # one line of multistream-select
+ADVERTISED_ADDRESSES_MAX: Final = 32  # of one Peer, in what identify told
+ADVERTISED_PROTOCOLS_MAX: Final = 64
+ADVERTISED_PROTOCOL_CHARACTERS_MAX: Final = 128
 STREAM_TAIL_SIZE_BYTES_MAX: Final = 16 * 1024**2
 MULTIADDR_CHARACTERS_MAX: Final = 256
 PEERS_KEPT_MAX: Final = 5000
@@ -350,6 +386,8 @@ STATUS_WORD_CHARACTERS_MAX: Final = 32  # a role, the code of a refusal
 STATUS_PEERS_CLAIMED_MAX: Final = 2**31 - 1  # how many a Peer says it is connected to
 INVITATION_SIZE_BYTES_MAX: Final = 1024
 PEER_NAME_CHARACTERS_MAX: Final = PROFILE_NAME_CHARACTERS_MAX
+PEERS_LISTED_MAX: Final = 1000  # on the person's own list, which never makes room by itself
+NEAR_IDENTITIES_MAX: Final = 5000  # followed ones and those around them, as far as is looked
 PEERS_HEARD_MAX: Final = 512  # that others told of and that were not dialled yet
 PEERS_HEARD_OF_ONE_MAX: Final = 64  # of those, from one teller
 CONDUCTS_REMEMBERED_MAX: Final = 10_000  # Peers something is held against
@@ -359,6 +397,12 @@ REACH_CLAIMS_MAX: Final = 64  # Peers that say where they see us
 HINT_SIZE_BYTES_MAX: Final = 2048
 HINT_AUTHORS_REMEMBERED_MAX: Final = 10_000
 HINTS_WAITING_MAX: Final = 1000  # heard and not looked at yet; the oldest is dropped
+DHT_KEYS_MAX: Final = 50_000  # of others, each with up to 20 who have it
+DHT_PROVIDERS_ASKED_MAX: Final = 20
+RELAY_CIRCUITS_MAX: Final = 8  # carried for others at once
+RELAY_RESERVATIONS_MAX: Final = 64
+RELAY_SECONDS_MAX: Final = 3600  # of one circuit
+RELAY_BYTES_MAX: Final = 100 * 1024**2  # through one circuit
 LAN_SERVICES_MAX: Final = 256  # names heard on the LAN and not looked at yet
 
 # --- Synchronising (ledger.md 7) ----------------------------------------------------------------
@@ -372,6 +416,20 @@ SYNC_INTEREST_AUTHORS_MAX: Final = 5000
 SYNC_INTEREST_KINDS_MAX: Final = 64
 SYNC_OPEN_BYTES_MAX: Final = 8 * 1024**2  # asked of one Peer and not come yet
 SYNC_BATCH_ENTRIES_MAX: Final = 500  # of one transaction beside a window
+SYNC_FIRST_BATCH_ENTRIES_MAX: Final = 2000  # of one transaction at the first sync with a Peer
+SYNC_FRAME_ITEMS_MAX: Final = 100_000  # values in one frame; the longest RECON has 98,307
+SYNC_RECON_RANGES_MAX: Final = 16_384  # of one RECON
+SYNC_RECON_ROWS_MAX: Final = 8192  # of all lists in one RECON
+SYNC_ANSWER_SIZE_BYTES_MAX: Final = 2 * 1024**2  # of all frames that answer one WANT
+SYNC_FRUITLESS_MAX: Final = 8  # answers in a row that bring nothing of what was announced
+SYNC_FORKS_MAX: Final = 256  # proofs in one session, each way
+SYNC_DELIVERIES_OPEN_MAX: Final = 16  # handed over and not acknowledged
+SYNC_OWN_CLAIMS_MAX: Final = 8  # what one Peer may claim of our own Feed in one session
+SYNC_HINTS_WAITING_MAX: Final = 64  # of one session, not looked at yet
+SYNC_FOLLOWED_MAX: Final = 4096  # ranges asked for on the way, of one page of Heads
+SYNC_HEARD_MAX: Final = 1024  # Heads a Peer told us lately, which are not told back
+SYNC_SESSIONS_PULLING_FULLY_MAX: Final = 8  # more of them at once ask for less each
+SYNC_RECONCILING_MAX: Final = 2  # sessions at once; a frontier of 200,000 Feeds takes 50 MB
 
 # --- Pieces on the wire (network.md 4, 5) ---------------------------------------------------------
 PIECE_OBJECT_SIZE_BYTES_MAX: Final = 1024**4  # of one file that is fetched or seeded
@@ -381,12 +439,16 @@ PIECE_FRAME_ITEMS_MAX: Final = 16  # values in one frame
 PIECE_HASHES_MAX: Final = 32_768  # in one answer
 PIECE_GETS_OPEN_MAX: Final = 8  # on one stream
 PIECE_CALLS_OPEN_MAX: Final = 32  # on one stream, GETs too
+PIECE_WANT_HAVE_MAX: Final = 1024  # objects whose last HAVE one stream remembers
 PIECE_STREAMS_PER_PEER_MAX: Final = 2
 PIECE_STREAMS_MAX: Final = 16  # inbound, of all Peers
 PIECES_OPEN_MAX: Final = 64  # asked for and not come, of one Artifact
 SEEDERS_KNOWN_MAX: Final = 16  # of one Artifact
 SEEDERS_ACTIVE_MAX: Final = 5
 PIECES_BROKEN_MAX: Final = 8  # beginnings kept of Pieces whose sender was lost, of one Artifact
+PIECE_PUTS_MAX: Final = 8  # Pieces checked and written in one go
+TRANSFERS_RUNNING_MAX: Final = 4  # that have somebody to fetch from
+TRANSFERS_OPEN_MAX: Final = 16
 PIECES_QUEUED_BYTES_MAX: Final = 32 * 1024**2  # come and not written yet; then nothing is asked
 
 # --- Post and Mailboxes (network.md 9) -----------------------------------------------------------
@@ -414,7 +476,7 @@ MAILBOX_OF_STRANGERS_MS_MAX: Final = 3 * 24 * 60 * 60 * 1000
 TRIAL_CALL_ITEMS_MAX: Final = 8  # values in one frame
 TRIAL_CALL_FRAME_SIZE_BYTES_MAX: Final = 256
 TRIAL_STREAMS_PER_PEER_MAX: Final = 2
-TRIAL_STREAMS_MAX: Final = 16
+TRIAL_STREAMS_MAX: Final = 8  # each may hold a tail
 TRIALS_ANSWERED_AT_ONCE_MAX: Final = 2  # each has a Worker of its own
 TRIALS_WAITING_MAX: Final = 8  # more are told to come again
 
@@ -485,6 +547,7 @@ assert HEADER_SIZE_BYTES_MAX < BODY_SIZE_BYTES_MAX < FRAME_SIZE_BYTES_MAX
 assert PRIVATE_PLAINTEXT_SIZE_BYTES_MAX % PRIVATE_PADDING_BYTES == 0
 assert 2 * (HEADER_SIZE_BYTES_MAX) <= FORK_PROOF_SIZE_BYTES_MAX + 512
 assert PIECE_SIZE_BYTES % LEAF_SIZE_BYTES == 0
+assert SYNC_WANTS_OPEN_MAX * SYNC_ANSWER_SIZE_BYTES_MAX == SYNC_OPEN_BYTES_MAX
 assert PIECE_OBJECT_SIZE_BYTES_MAX <= 8 * PIECE_BITMAP_SIZE_BYTES_MAX * PIECE_SIZE_BYTES
 assert 32 * PIECE_HASHES_MAX <= STREAM_TAIL_SIZE_BYTES_MAX
 assert SEARCH_SORTED_MAX < SEARCH_EXAMINED_MAX < SEARCH_LISTED_MAX

@@ -124,3 +124,15 @@ class Listeners:
 
     on_connected: list[Callable[[Connection], None]] = field(default_factory=list)
     on_lost: list[Callable[[AuthorKey], None]] = field(default_factory=list)
+
+
+class Mesh(Protocol):
+    """A mesh of Peers that pass small messages on; losing one costs time, never data."""
+
+    async def publish(self, topic: str, data: bytes) -> None:
+        """Pass a message to the mesh; with nobody there, to nobody.  Never raises."""
+        ...
+
+    async def heard(self) -> tuple[str, bytes]:
+        """Wait for the next message: its topic and what it says; our own come back too."""
+        ...

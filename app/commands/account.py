@@ -19,13 +19,20 @@ from hanse.core.crypto.phrase import ENTROPY_SIZE_BYTES, Language, Phrase, new_p
 from hanse.core.durable import make_private_folder, write_durably
 from hanse.core.engine import registering
 from hanse.core.engine.engine import Engine
-from hanse.core.errors import AccountExists, FolderNotWritable, WrongUse
+from hanse.core.errors import (
+    AccountExists,
+    EnvironmentFault,
+    FolderNotWritable,
+    HanseError,
+    WrongUse,
+)
 from hanse.core.keystore.keyring_store import (
     KeyringMissing,
     forget_passphrase,
     save_passphrase,
 )
 from hanse.core.keystore.keystore import read_public
+from hanse.core.keystore.keystore import unlock as check_passphrase
 from hanse.core.model.ids import IdentityId, identity_text, parse_identity
 from hanse.core.sentences import show_time
 
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hanse.app.desk import Desk
+    from hanse.app.runtime import Runtime
     from hanse.core.engine.accounts import Reason
     from hanse.core.engine.views import DeviceView
 
@@ -106,6 +114,7 @@ def restore(
     desk: Desk,
     *,
     source: Path | None,
+    mirror: bool,
     name: str | None,
     device_name: str | None,
     phrase_file: Path | None,
@@ -126,6 +135,7 @@ def restore(
         name=name,
         device_name=device_name or _this_machine(),
         source=source,
+        is_mirror=mirror,
         clock=desk.hanse.clock,
         chance=desk.hanse.chance,
         kdf=desk.hanse.kdf,
@@ -135,6 +145,8 @@ def restore(
         lines.append(desk.say("account.restored_entries", entries=restored.entries))
     else:
         lines.append(desk.say("account.restored_without_source"))
+    if mirror:
+        lines.append(desk.say("account.restored_mirror"))
     if restored.devices:
         lines += ["", desk.say("account.other_devices"), *device_lines(desk, restored.devices)]
     return Answer(restored, lines)
@@ -155,22 +167,46 @@ def show_list(desk: Desk, *, full: bool) -> Answer:
 
 
 def unlock(desk: Desk, *, remember: bool) -> Answer:
-    """Check the passphrase, and remember it in the system's keyring if asked to."""
-    with desk.hanse.open() as engine:
+    """Check the passphrase, and remember it in the system's keyring if asked to.
+
+    Where a Hanse runs on the folder, its Account is unlocked, and its network starts.
+    """
+    with desk.writing() as engine:
         passphrase = desk.passphrase()
-        engine.accounts.unlock(passphrase)
+        if desk.runtime is not None:
+            desk.runtime.unlock(passphrase)
+        else:
+            engine.accounts.unlock(passphrase)
         account = engine.accounts.view()
     lines = [desk.say("account.passphrase_right", name=account.name)]
     if remember:
         _remember(desk, IdentityId(account.identity), passphrase)
         lines.append(desk.say("account.remembered"))
-    else:
+    if desk.runtime is not None:
+        lines.append(_network_line(desk, desk.runtime))
+    elif not remember:
         lines.append(desk.say("account.nothing_runs"))
-    return Answer({"account": account, "is_remembered": remember}, lines)
+    result = {
+        "account": account,
+        "is_remembered": remember,
+        "is_online": desk.runtime is not None and desk.runtime.is_online,
+    }
+    return Answer(result, lines)
+
+
+def _network_line(desk: Desk, runtime: Runtime) -> str:
+    if runtime.is_online:
+        return desk.say("node.online_now")
+    try:
+        runtime.online()
+    except HanseError as error:
+        return desk.say(error.code, **error.values)
+    return desk.say("node.online_now")  # it has come meanwhile
 
 
 def lock(desk: Desk) -> Answer:
-    """Forget a remembered passphrase."""
+    """Forget a remembered passphrase, and lock the Account of the Hanse that runs, if one does."""
+    was_unlocked = desk.runtime is not None and desk.runtime.lock()
     identity = read_public(desk.hanse.home().keystore).identity
     mark = desk.remembered_mark(identity)
     was_remembered = mark.exists()
@@ -178,12 +214,21 @@ def lock(desk: Desk) -> Answer:
         forget_passphrase(identity)
     except KeyringMissing:
         was_remembered = False  # where there is no keyring nothing can be kept in it
+    except EnvironmentFault:
+        if was_remembered or desk.runtime is None:
+            raise  # else it was never asked to keep anything, and the lock is done
     try:
         mark.unlink(missing_ok=True)
     except OSError as error:
         raise FolderNotWritable(path=mark, detail=error.strerror) from error
-    said = "account.forgotten" if was_remembered else "account.was_locked"
-    return Answer({"was_remembered": was_remembered}, [desk.say(said)])
+    lines = []
+    if was_unlocked:
+        lines.append(desk.say("node.locked_now"))
+    if was_remembered:
+        lines.append(desk.say("account.forgotten"))
+    if not lines:
+        lines.append(desk.say("account.was_locked" if desk.runtime is None else "node.was_locked"))
+    return Answer({"was_remembered": was_remembered, "was_unlocked": was_unlocked}, lines)
 
 
 def profile(
@@ -297,7 +342,7 @@ def passphrase(desk: Desk, *, new_passphrase_file: Path | None) -> Answer:
     """Seal the Keystore under another passphrase."""
     with desk.writing() as engine:
         old = desk.passphrase()
-        engine.accounts.unlock(old)  # a wrong one is said before a new one is thought of
+        check_passphrase(desk.hanse.home().keystore, old)  # before a new one is thought of
         new = desk.new_passphrase(new_passphrase_file)
         engine.accounts.change_passphrase(old, new)
         account = engine.accounts.view()

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from hanse.app.answers import Answer
@@ -40,6 +39,7 @@ from hanse.core.sentences import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from hanse.app.desk import Desk
     from hanse.core.engine.certificates import RevokeReason
@@ -150,7 +150,8 @@ def certify(
         refuse_existing(out)
     suite_of(suite or USUAL_SUITE)
     with desk.opened(is_signing=not (no_sign or background)) as engine:
-        engine.certifying.recover()
+        if desk.runtime is None:  # else it was done when the jobs were started
+            engine.certifying.recover()
         work = _Work(desk, engine)
         try:
             found = work.target(artifact)
@@ -199,7 +200,7 @@ class _Work:
     def target(self, text: str) -> Target:
         """Find what is meant: something held here by its id, or a file, which is imported."""
         engine, desk = self.engine, self.desk
-        path = Path(text).expanduser()
+        path = desk.path(text)
         is_id = len(text) >= _DIGITS_LEAST and _FULL_DIGITS.issuperset(text)
         if path.exists() and not is_id:
             return self._imported(path)
@@ -235,13 +236,15 @@ class _Work:
     def run(self, request: CertifyRequest, *, is_signing: bool, out: Path | None) -> Answer:
         """Run the job and answer what it came to."""
         desk, certifying = self.desk, self.engine.certifying
-        job = certifying.queue(request, now=True).row
-        if job.is_paused:
-            certifying.pause(job.job, is_paused=False)
-        with long_work(desk, CheckProgress(desk)) as progress:
+        with desk.measuring(), long_work(desk, CheckProgress(desk)) as progress:
+            job = certifying.queue(request, now=True).row
+            if job.is_paused:
+                certifying.pause(job.job, is_paused=False)
             try:
                 view = certifying.run(job.job, progress.control, is_interrupted=lambda: True)
             except Cancelled as error:
+                if desk.runtime is not None:  # whose jobs would go on with it at once
+                    certifying.pause(job.job, is_paused=True)
                 row = certifying.job(job.job).row
                 said = desk.say("certify.stopped", done=row.done, total=row.total)
                 return Answer({"job": row.job, "done": row.done, "total": row.total}, [said], error)

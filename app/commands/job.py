@@ -28,7 +28,7 @@ from hanse.core.store.jobs import PRIORITY_NOW, JobState
 
 if TYPE_CHECKING:
     from hanse.app.desk import Desk
-    from hanse.core.engine.certifying import JobView
+    from hanse.core.engine.certifying import Certifying, JobView
 
 _UNDER_WAY: Final = frozenset({JobState.STAGING, JobState.RUNNING, JobState.INTERRUPTED})
 
@@ -101,7 +101,7 @@ def run(desk: Desk, *, cores: int | None, sign: bool) -> Answer:
     with desk.opened(is_signing=sign) as engine:
         if sign:
             desk.confirm([desk.say("job.will_sign")])
-        with long_work(desk, describe) as progress:
+        with desk.measuring(), long_work(desk, describe) as progress:
             runner = JobRunner(
                 engine,
                 on_done=finished,
@@ -124,14 +124,14 @@ def run(desk: Desk, *, cores: int | None, sign: bool) -> Answer:
 def pause(desk: Desk, *, job: int) -> Answer:
     """Let a job wait until it is told to go on."""
     with desk.writing() as engine:
-        view = engine.certifying.pause(job, is_paused=True)
+        view = _runner_or(desk, engine.certifying).pause(job, is_paused=True)
     return Answer(_plain_row(view), [desk.say("job.paused", job=job)])
 
 
 def resume(desk: Desk, *, job: int) -> Answer:
     """Let a job go on that was told to wait, or that was interrupted."""
     with desk.writing() as engine:
-        view = engine.certifying.pause(job, is_paused=False)
+        view = _runner_or(desk, engine.certifying).pause(job, is_paused=False)
         if view.row.state is JobState.INTERRUPTED:
             view = engine.certifying.requeue(job)
     return Answer(_plain_row(view), [desk.say("job.resumed", job=job)])
@@ -140,8 +140,15 @@ def resume(desk: Desk, *, job: int) -> Answer:
 def cancel(desk: Desk, *, job: int) -> Answer:
     """Give a job up for good."""
     with desk.writing() as engine:
-        view = engine.certifying.cancel(job)
+        _runner_or(desk, engine.certifying).cancel(job)
+        view = engine.certifying.job(job)
     return Answer(_plain_row(view), [desk.say("job.cancelled", job=job)])
+
+
+def _runner_or(desk: Desk, certifying: Certifying) -> JobRunner | Certifying:
+    """Return who works off the queue in this process, who also stops what is under way."""
+    running = None if desk.runtime is None else desk.runtime.jobs
+    return running or certifying
 
 
 def _plain_row(view: JobView) -> dict[str, object]:

@@ -155,6 +155,16 @@ class Layers:
             finally:
                 new.unlink(missing_ok=True)
 
+    def keep_pieces(self, root: bytes, size: int, layer: bytes) -> bool:
+        """Keep the Piece layer of an object above 1 MiB, if it folds to ``root``."""
+        is_length = len(layer) == piece_count(size) * HASH_SIZE_BYTES
+        if size <= PIECE_SIZE_BYTES or not is_length or root_of_layer(layer) != root:
+            return False
+        path = self._path(root, size, _PIECES)
+        make_private_folder(path.parent)
+        write_durably(path, layer)
+        return True
+
     def install(self, root: bytes, size: int, leaves_file: Path, layer: bytes) -> None:
         """Give a synced file of leaf hashes, known to be right, its name; and the layer beside it.
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from hanse.core.artifacts.faults import disk_faults, read_faults
+from hanse.core.artifacts.gathering import Gathering, LeafGathering, write_record
 from hanse.core.artifacts.lanes import Lanes, Slot, read_whole
 from hanse.core.artifacts.layers import LayerMissing, Layers, object_name, parse_name
 from hanse.core.artifacts.parts import (
@@ -50,6 +51,7 @@ from hanse.core.limits import (
     UNSYNCED_BYTES_MAX,
 )
 from hanse.core.model.control import Control
+from hanse.core.model.transfer import Bitmap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -258,7 +260,7 @@ class PieceStore:
         """Count what everything takes on the disk."""
         sizes = [found.disk_bytes for found in self.objects()]
         layers = sum(path.stat().st_size for _, _, path in self.layers.names())
-        return Usage(len(sizes), sum(sizes), layers, sum(map(_disk_bytes, self._part_files())))
+        return Usage(len(sizes), sum(sizes), layers, sum(map(_part_bytes, self._part_files())))
 
     def free_bytes(self) -> int:
         """Return how many bytes the disk still takes."""
@@ -309,7 +311,45 @@ class PieceStore:
         is_same = record is not None and (record.origin, record.size) == (origin, size)
         return record if is_same else None
 
-    def install(self, part: Part, expected: bytes | None = None) -> bytes:
+    def gathering(self, root: bytes, size: int) -> Gathering:
+        """Return what takes the Pieces of an object in any order; needs its Piece layer."""
+        return Gathering(self._parts / gathering_name(root, size), self.layers.checker(root, size))
+
+    def leaf_gathering(self, root: bytes, size: int) -> LeafGathering:
+        """Return what takes the leaf hashes of a file in any order; needs its Piece layer."""
+        base = self._parts / leaf_gathering_name(root, size)
+        return LeafGathering(base, self.layers.checker(root, size))
+
+    def install_leaves(self, gathered: LeafGathering) -> None:
+        """Give a leaf layer that came as a whole its name."""
+        path, layer = gathered.finish()
+        if not self.layers.has(gathered.root, gathered.size):
+            self.layers.install(gathered.root, gathered.size, path, layer)
+        gathered.discard()
+
+    def take_apart(self, root: bytes, size: int, damaged: Sequence[int]) -> None:
+        """Turn an object with damaged Pieces back into one on its way, to be gathered again.
+
+        Without the hashes it is checked against, nothing of it can be kept.
+        """
+        path, base = self.path(root, size), self._parts / gathering_name(root, size)
+        try:
+            self.layers.checker(root, size)
+        except LayerMissing:
+            self.remove(root, size)
+            return
+        have = Bitmap.full(piece_count(size))
+        for piece in damaged:
+            have.discard(piece)
+        write_record(base, root, size, have)
+        with disk_faults(path):
+            path.chmod(_MENDING_MODE)
+            os.truncate(path, size)
+            path.replace(base.with_name(base.name + ".data"))
+            sync_folder(base.parent)
+            sync_folder(path.parent)
+
+    def install(self, part: Part | Gathering, expected: bytes | None = None) -> bytes:
         """Give a finished part its name and return its root; an equal object stays as it is.
 
         Raises ``OtherContent`` when the root is not the ``expected`` one.
@@ -435,11 +475,13 @@ class PieceStore:
         min_age_ms: int,
         *,
         keep_layers: Callable[[bytes, int], bool] = lambda _root, _size: False,
+        keep_part: Callable[[str], bool] = lambda _name: False,
     ) -> Swept:
         """Remove objects and layers that ``keep`` does not want and that are old enough.
 
         Of a file that is only held sealed ``keep_layers`` may want the layers: what is opened is
-        checked against them.  Parts that nobody went on with go too, after a day.
+        checked against them.  Parts that nobody went on with go too, after a day, but for those
+        that ``keep_part`` wants by name.
         """
         objects = parts = freed = 0
         for found in list(self.objects()):
@@ -456,8 +498,9 @@ class PieceStore:
                 self.layers.remove(root, size)
         for path in list(self._part_files()):
             base = path.with_name(path.name.removesuffix(path.suffix))
-            if _is_older(path, now_ms, PART_MS_MAX) and not is_in_use(base):
-                freed += _disk_bytes(path)
+            is_old = _is_older(path, now_ms, PART_MS_MAX) and not is_in_use(base)
+            if is_old and not keep_part(base.name):
+                freed += _part_bytes(path)
                 with disk_faults(path):
                     path.unlink(missing_ok=True)
                 parts += path.suffix == SUFFIXES[-1]
@@ -504,6 +547,26 @@ class _FromStream:
 
     def check(self, piece: int, slot: Slot) -> None:
         """Leave the check to the root over all of it."""
+
+
+def gathering_name(root: bytes, size: int) -> str:
+    """Return the name of the part of an object that comes in any order."""
+    return f"fetch-{object_name(root, size)}"
+
+
+def leaf_gathering_name(root: bytes, size: int) -> str:
+    """Return the name of the part of a leaf layer that comes in any order."""
+    return f"leaves-{object_name(root, size)}"
+
+
+def _part_bytes(path: Path) -> int:
+    """Return what a part takes: less than its length while it has holes."""
+    try:
+        state = path.stat()
+    except OSError:
+        return 0
+    blocks = getattr(state, "st_blocks", None)  # not known on every system
+    return state.st_size if blocks is None else min(state.st_size, blocks * 512)
 
 
 def _disk_bytes(path: Path) -> int:

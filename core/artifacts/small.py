@@ -60,6 +60,10 @@ class SmallStore:
             raise ObjectDamaged(name=digest.hex(), path=self._root)
         return raw
 
+    def has(self, digest: bytes) -> bool:
+        """Say whether an object is held, by its name alone."""
+        return self._path(digest).is_file()
+
     def names(self) -> Iterator[bytes]:
         """Yield the SHA-256 of every object held, in order."""
         for path in sorted(self._root.glob("??/*")):

@@ -28,6 +28,7 @@ PREFIX_SLIP: Final = b"hanse/slip/v1\0"
 PREFIX_SALE: Final = b"hanse/sale/v1\0"
 PREFIX_CLAIM: Final = b"hanse/claim/v1\0"
 PREFIX_TRIAL: Final = b"hanse/trial/v1\0"
+PREFIX_HELD: Final = b"hanse/held/v1\0"
 
 # --- what is hashed -------------------------------------------------------------------------
 LABEL_ENVELOPE: Final = b"hanse/envelope/v1\0"
@@ -38,6 +39,7 @@ LABEL_WRAP: Final = b"hanse/wrap/v1\0"
 LABEL_W: Final = b"hanse/w/v1\0"
 LABEL_TAG: Final = b"hanse/tag/v1\0"
 LABEL_MARK: Final = b"hanse/mark/v1\0"
+LABEL_BRANCHES: Final = b"hanse/branches/v1\0"
 
 # --- what keys are derived with (``hanse.core.crypto.derivation``) --------------------------
 LABEL_ROOT: Final = b"hanse/root/v1\0"
@@ -73,6 +75,7 @@ SIGNATURE_PREFIXES: Final = (
     PREFIX_SALE,
     PREFIX_CLAIM,
     PREFIX_TRIAL,
+    PREFIX_HELD,
 )
 
 # A part that signs, hashes or derives something new adds its prefix above and here.
@@ -86,6 +89,7 @@ ALL_PREFIXES: Final = (
     LABEL_W,
     LABEL_TAG,
     LABEL_MARK,
+    LABEL_BRANCHES,
     LABEL_ROOT,
     LABEL_IDENTITY_SALT,
     LABEL_SALE_SEED,

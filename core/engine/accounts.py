@@ -412,7 +412,8 @@ class Accounts:
     def collect_seeds(self) -> int:
         """Take the seeds other Devices of this Identity sent here; return how many were new."""
         context = self._context
-        context.unlocked()
+        if context.unlocked().is_mirror:
+            return 0  # nobody seals any to it, and what it holds of them it cannot open
         with context.store.unit_of_work() as uow:
             known = self._known(uow)
             held = context.all_seeds(uow)

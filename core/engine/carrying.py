@@ -17,10 +17,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from hanse.core.artifacts.layers import LayerMissing, leaves_length
-from hanse.core.artifacts.manifest import read_manifest, read_sealed_manifest
 from hanse.core.artifacts.pieces import ObjectMissing, OtherContent
-from hanse.core.artifacts.quota import Whose
-from hanse.core.artifacts.sealing import check_seal
 from hanse.core.artifacts.tree import (
     HASH_SIZE_BYTES,
     leaf_count,
@@ -31,7 +28,6 @@ from hanse.core.artifacts.tree import (
     root_of_leaves,
 )
 from hanse.core.durable import write_durably_with
-from hanse.core.engine.redraft import readable_tiers
 from hanse.core.engine.release_file import (
     FEED,
     BadReleaseFile,
@@ -42,27 +38,32 @@ from hanse.core.engine.release_file import (
     release_file_writer,
     small_name,
 )
+from hanse.core.engine.release_parts import (
+    Parts,
+    licence_texts,
+    named_by_card,
+    note_held,
+    read_parts,
+    small_needed,
+    unwanted_bytes,
+)
 from hanse.core.engine.trying.subject import UnknownRelease
-from hanse.core.errors import Refused, RejectedEntry
+from hanse.core.errors import Refused
 from hanse.core.limits import (
     BLOB_SIZE_BYTES_MAX,
     CARD_SIZE_BYTES_MAX,
-    LEAF_SIZE_BYTES,
-    MANIFEST_SIZE_BYTES_MAX,
     PIECE_SIZE_BYTES,
     RELEASE_FILE_CERTIFICATES_MAX,
     RELEASE_FILE_SMALL_MAX,
 )
-from hanse.core.market.card_codec import read_card
 from hanse.core.model.ids import EntryId
-from hanse.core.store.objects import ManifestRow, ObjectUse, Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
-    from hanse.core.artifacts.manifest import FileEntry, Manifest, SealedManifest
+    from hanse.core.artifacts.manifest import FileEntry
     from hanse.core.engine.content import Content
     from hanse.core.engine.context import Context
     from hanse.core.engine.ledger import HeldLedger
@@ -116,42 +117,6 @@ class TakenView:
     is_whole: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What belongs to one Release: its Manifests, and its files as anybody may hold them."""
-
-    row: ReleaseRow
-    plain: Manifest
-    sealed: SealedManifest | None
-
-    @property
-    def kind(self) -> Part:
-        """Say whether the files travel as they are or sealed."""
-        return Part.PLAIN if self.sealed is None else Part.CIPHER
-
-    def wanted(self) -> list[tuple[bytes, int]]:
-        """Return the objects to hold, each once."""
-        roots = [file.root for file in self.plain.files]
-        if self.sealed is not None:
-            roots = list(self.sealed.roots)
-        named = zip(roots, self.plain.files, strict=True)
-        return list(dict.fromkeys((root, file.size) for root, file in named))
-
-    def objects(self) -> dict[tuple[bytes, int], str]:
-        """Return those of them that travel, with their members; the empty file needs none."""
-        return {one: file_name(self.kind.value, *one) for one in self.wanted() if one[1]}
-
-    def layers(self) -> dict[str, FileEntry]:
-        """Return the leaf layers that go with ciphertext; a file of one leaf has none."""
-        if self.sealed is None:
-            return {}
-        return {
-            file_name("leaves", file.root, file.size): file
-            for file in self.plain.files
-            if file.size > LEAF_SIZE_BYTES
-        }
-
-
 class Carrying:
     """Releases carried in and out of one Account by files."""
 
@@ -182,8 +147,8 @@ class Carrying:
             authors = _authors(reads, [row.identity, *(one.identity for one in certificates)])
         parts = self._parts(row, self._content.object)
         small = self._small(row, certificates)
-        objects = parts.objects() if with_files else {}
-        layers = parts.layers() if with_files else {}
+        objects = _member_names(parts) if with_files else {}
+        layers = _layer_names(parts) if with_files else {}
         for root, size in objects:
             if not self._content.pieces.has(root, size):
                 path_there = self._content.pieces.path(root, size)
@@ -229,24 +194,20 @@ class Carrying:
 
     def _small(self, row: ReleaseRow, certificates: Sequence[CertificateRow]) -> list[bytes]:
         """Name the small objects to write: what the Release needs, and the others where held."""
-        needed = _needed(row)
+        needed = small_needed(row)
         small = self._content.small
-        maybe = _named_by_card(self._content.object(row.card)) | _texts(row)
+        maybe = named_by_card(self._content.object(row.card)) | licence_texts(row)
         golden = [one.golden for one in certificates if one.golden is not None]
         others = [one for one in (*maybe, *golden) if one not in needed]
         held = [one for one in dict.fromkeys(others) if small.get(one) is not None]
         return [*needed, *held]
 
-    def _parts(self, row: ReleaseRow, read: Callable[[bytes], bytes]) -> _Parts:
+    def _parts(self, row: ReleaseRow, read: Callable[[bytes], bytes]) -> Parts:
         """Read both Manifests and check them against what the Release signed."""
-        plain = read_manifest(read(row.artifact))
-        if row.seal is None:
-            if len(plain.files) != row.files:
-                raise BadReleaseFile(small_name(row.artifact), "other_files")
-            return _Parts(row, plain, None)
-        sealed = read_sealed_manifest(read(row.seal.manifests[1]), plain)
-        check_seal(plain, sealed, row.seal, row.files)
-        return _Parts(row, plain, sealed)
+        parts = read_parts(row, read)
+        if not parts.is_right_count:
+            raise BadReleaseFile(small_name(row.artifact), "other_files")
+        return parts
 
     # --- in ----------------------------------------------------------------------------------
 
@@ -263,10 +224,11 @@ class Carrying:
                 if row is None:
                     raise ReleaseNotInFile(path=path.name, release=file.release)
                 golden = _golden_in(reads, row, file)
-            parts = self._parts(row, lambda digest: _read_small(file, digest, _needed(row)[digest]))
-            small = {**_needed(row), **dict.fromkeys(_texts(row), BLOB_SIZE_BYTES_MAX), **golden}
+            needed, texts = small_needed(row), licence_texts(row)
+            parts = self._parts(row, lambda digest: _read_small(file, digest, needed[digest]))
+            small = {**needed, **dict.fromkeys(texts, BLOB_SIZE_BYTES_MAX), **golden}
             card = _read_small(file, row.card, CARD_SIZE_BYTES_MAX)
-            small.update(dict.fromkeys(_named_by_card(card), BLOB_SIZE_BYTES_MAX))
+            small.update(dict.fromkeys(named_by_card(card), BLOB_SIZE_BYTES_MAX))
             present = {
                 digest: small[digest] for digest in small if small_name(digest) in file.names
             }
@@ -278,7 +240,7 @@ class Carrying:
             if has_files:
                 self._take_files(file, parts, control)
         pieces = self._content.pieces
-        objects = parts.objects()
+        objects = _member_names(parts)
         return TakenView(
             release=row.release,
             listing=row.listing,
@@ -298,13 +260,13 @@ class Carrying:
                 raise BadReleaseFile(FEED, _DAMAGED)
         return report
 
-    def _check_names(self, file: ReleaseFileReader, parts: _Parts, small: dict[bytes, int]) -> bool:
+    def _check_names(self, file: ReleaseFileReader, parts: Parts, small: dict[bytes, int]) -> bool:
         """Refuse what the Release does not name, or a part of its files; say if there are any."""
         if len(small) > RELEASE_FILE_SMALL_MAX:
             raise BadReleaseFile(FEED, "too_many")
         known = {FEED, *map(small_name, small)}
-        sizes = {name: size for (_, size), name in parts.objects().items()}
-        for name, one in parts.layers().items():
+        sizes = {name: size for (_, size), name in _member_names(parts).items()}
+        for name, one in _layer_names(parts).items():
             sizes[name] = leaf_count(one.size) * HASH_SIZE_BYTES
         for name in sorted(file.names - known - set(sizes)):
             raise BadReleaseFile(name, "unknown")
@@ -316,54 +278,34 @@ class Carrying:
         return True
 
     def _check_room(
-        self, file: ReleaseFileReader, parts: _Parts, small: dict[bytes, int], *, has_files: bool
+        self, file: ReleaseFileReader, parts: Parts, small: dict[bytes, int], *, has_files: bool
     ) -> None:
         """Raise ``NotEnoughSpace`` or ``QuotaFull`` before anything is written."""
         coming = sum(file.size(small_name(digest)) for digest in small)
         if has_files:
-            objects = parts.objects()
+            objects = _member_names(parts)
             missing = [one for one in objects if not self._content.pieces.has(*one)]
             coming += sum(size for _, size in missing)
-            coming += sum(file.size(name) for name in parts.layers())
+            coming += sum(file.size(name) for name in _layer_names(parts))
             with self._context.store.reads() as reads:
-                self._storing.check_quota(_unwanted_bytes(reads, parts))
+                self._storing.check_quota(unwanted_bytes(reads, parts))
         self._content.pieces.check_room(coming)
 
-    def _take_files(self, file: ReleaseFileReader, parts: _Parts, control: Control) -> None:
+    def _take_files(self, file: ReleaseFileReader, parts: Parts, control: Control) -> None:
         """Take layers and files, then note them; each is whole before the next is begun."""
-        for name, one in parts.layers().items():
+        for name, one in _layer_names(parts).items():
             control.checkpoint(_STAGE, 0, 1)
             self._take_layer(file, name, one)
-        objects, done = parts.objects(), 0
+        objects, done = _member_names(parts), 0
         total = sum(size for _, size in objects)
         for (root, size), name in objects.items():
             control.checkpoint(_STAGE, done, total)
             self._take_file(file, name, root, size, control)
             done += size
-        context, row = self._context, parts.row
+        context = self._context
         with context.store.unit_of_work() as uow:
-            now_ms = context.clock.now_ms()
-            self._storing.make_room(uow, _unwanted_bytes(uow, parts))
-            known = {
-                (use.root, use.size)
-                for use in uow.objects.of_artifact(row.artifact)
-                if use.part is parts.kind
-            }
-            uow.objects.want(
-                [
-                    ObjectUse(*one, row.artifact, parts.kind, Whose.OTHERS, row.release)
-                    for one in parts.wanted()
-                    if one not in known  # perhaps for a stronger reason
-                ],
-                now_ms,
-            )
-            held = {manifest.sealed for manifest in uow.objects.manifests_of(row.artifact)}
-            digest = None if row.seal is None else row.seal.manifests[1]
-            if digest not in held:
-                salt = None if row.seal is None else row.seal.salt
-                uow.objects.put_manifest(
-                    ManifestRow(row.artifact, now_ms, digest, salt, release=row.release)
-                )
+            self._storing.make_room(uow, unwanted_bytes(uow, parts))
+            note_held(uow, parts, context.clock.now_ms())
             uow.commit()
 
     def _take_file(
@@ -409,27 +351,14 @@ class Carrying:
             raise MemberDiffers(member=name, expected=one.root.hex(), found=found.hex()) from error
 
 
-def _needed(row: ReleaseRow) -> dict[bytes, int]:
-    """Return the small objects without which a Release is of no use, with their bounds."""
-    needed = {row.card: CARD_SIZE_BYTES_MAX, row.artifact: MANIFEST_SIZE_BYTES_MAX}
-    if row.seal is not None:
-        needed[row.seal.manifests[1]] = MANIFEST_SIZE_BYTES_MAX
-    return needed
+def _member_names(parts: Parts) -> dict[tuple[bytes, int], str]:
+    """Name the members that hold the files of a Release."""
+    return {one: file_name(parts.kind.value, *one) for one in parts.travelling()}
 
 
-def _texts(row: ReleaseRow) -> set[bytes]:
-    return {tier.terms.text_hash for tier in readable_tiers(row)}
-
-
-def _named_by_card(raw: bytes) -> set[bytes]:
-    """Return the Blobs a card names: its evaluation set, and samples of inputs and outputs."""
-    try:
-        card = read_card(raw)
-    except RejectedEntry:
-        return set()  # the seller signed the hash of something else
-    evaluation = card.stated_evaluation
-    found = {card.recipe.samples, None if evaluation is None else evaluation.sha256}
-    return {one for one in found if one is not None}
+def _layer_names(parts: Parts) -> dict[str, FileEntry]:
+    """Name the members that hold the leaf layers which go with ciphertext."""
+    return {file_name("leaves", file.root, file.size): file for file in parts.leaf_files()}
 
 
 def _carried_certificates(held: Repositories, row: ReleaseRow) -> list[CertificateRow]:
@@ -471,8 +400,3 @@ def _read_small(file: ReleaseFileReader, digest: bytes, most: int) -> bytes:
     if (found := sha256(raw).digest()) != digest:
         raise MemberDiffers(member=name, expected=digest.hex(), found=found.hex())
     return raw
-
-
-def _unwanted_bytes(held: Repositories, parts: _Parts) -> int:
-    """Count what a Release would add to what is held for others."""
-    return sum(size for root, size in parts.objects() if not held.objects.uses_of((root, size)))

@@ -20,6 +20,10 @@ class Topic(Enum):
     LEDGER = "ledger"
     FORKS = "forks"
     OUTBOX = "outbox"
+    CATALOGUE = "catalogue"  # Listings, Releases, prices
+    CERTIFICATES = "certificates"  # and what people found
+    FOLLOWS = "follows"
+    POST = "post"  # Private bodies that came
 
 
 @dataclass(frozen=True, slots=True)

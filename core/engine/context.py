@@ -6,24 +6,27 @@
   stranger's Entry passes, in the caller's transaction.
 * Before anything leaves the machine, and when the Account is closed, the
   high-water mark outside the data folder is moved to our Head.
-* A folder that was copied, or is older than what it sent, signs nothing.
+* A folder that was copied, or is older than what it sent, or whose key signed what it does not
+  hold, signs nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from hanse.core.crypto.derivation import EpochSeeds
 from hanse.core.crypto.passwords import NONCE_SIZE_BYTES, open_secret, seal_secret
 from hanse.core.engine.syncing import Acceptor
-from hanse.core.errors import AccountLocked, CopiedDisk, HanseError
+from hanse.core.errors import AccountLocked, CopiedDisk, HanseError, Refused
 from hanse.core.keystore.guards import CopyState, Highwater
 from hanse.core.keystore.keystore import KeystorePublic, SeedsMissing, Unlocked
 from hanse.core.ledger.codec import decode, encode
 from hanse.core.ledger.disclosure import seal_body
 from hanse.core.ledger.entry import CheckedEntry, build_entry, check_entry, sign_entry
 from hanse.core.ledger.feed import Accepted
+from hanse.core.ledger.identities import MIRROR_KINDS
 from hanse.core.ledger.kinds import Body, InnerBody, encode_body, kind_of
 
 if TYPE_CHECKING:
@@ -49,6 +52,14 @@ class OwnEntryRefused(HanseError):
     fields = ("kind", "verdict")
 
 
+class MirrorSigns(Refused):
+    """This Device is a mirror: what it would say of this kind counts for nobody."""
+
+    code = "account.mirror_signs"
+    text = "this device is a mirror and signs no entry of kind {kind}"
+    fields = ("kind",)
+
+
 @dataclass(slots=True)
 class Context:
     """One open Account."""
@@ -60,6 +71,7 @@ class Context:
     public: KeystorePublic
     copy_state: CopyState
     keys: Unlocked | None = field(default=None, repr=False)
+    _leaving: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @property
     def identity(self) -> IdentityId:
@@ -77,11 +89,18 @@ class Context:
             raise AccountLocked
         return self.keys
 
-    def may_sign(self) -> Unlocked:
-        """Return the keys of a folder that may sign, or raise."""
+    def may_sign(self, kind: str | None = None) -> Unlocked:
+        """Return the keys of a folder that may sign, or raise.
+
+        With ``kind`` also ``MirrorSigns`` where an Entry of it would be void: a mirror speaks
+        for nobody.
+        """
         if not self.copy_state.may_sign:
             raise CopiedDisk(path=self.home.folder, reason=self.copy_state.value)
-        return self.unlocked()
+        keys = self.unlocked()
+        if kind is not None and keys.is_mirror and kind not in MIRROR_KINDS:
+            raise MirrorSigns(kind=kind)
+        return keys
 
     def body_salt(self) -> bytes:
         """Return the random salt every public Body carries."""
@@ -97,7 +116,7 @@ class Context:
         now_ms: int | None = None,
     ) -> CheckedEntry:
         """Append a public Entry to this Device's Feed; the caller commits."""
-        keys = self.may_sign()
+        keys = self.may_sign(kind_of(body))
         when = self.clock.now_ms() if now_ms is None else now_ms
         entry = append_signed(
             uow, keys.device_signer, kind_of(body), encode_body(body), refs=refs, now_ms=when
@@ -113,8 +132,11 @@ class Context:
         boxes: Sequence[bytes],
         to: Sequence[IdentityId],
     ) -> CheckedEntry:
-        """Append a Private body sealed to ``boxes`` and to be delivered to ``to``."""
-        keys = self.may_sign()
+        """Append a Private body sealed to ``boxes`` and to be delivered to ``to``.
+
+        Each other Identity gets a message of its own; own Devices get it as they get the Feed.
+        """
+        keys, now_ms = self.may_sign("private/1"), self.clock.now_ms()
         head = uow.feeds.verifier(keys.device, uow.projections.standing_of).head
         assert head is not None
         body, _ = seal_body(
@@ -126,11 +148,11 @@ class Context:
             readers=boxes,
             chance=self.chance,
         )
-        entry = append_signed(
-            uow, keys.device_signer, "private/1", body, now_ms=self.clock.now_ms()
-        )
+        entry = append_signed(uow, keys.device_signer, "private/1", body, now_ms=now_ms)
         uow.private_to.add(entry.entry_id, to)
-        uow.outbox.announce(entry.entry_id, self.clock.now_ms())
+        uow.outbox.announce(entry.entry_id, now_ms)
+        for reader in sorted(set(to) - {self.identity}):
+            uow.outbox.send(reader, entry.entry_id, now_ms)
         return entry
 
     def note_leaving(self, held: Repositories) -> None:
@@ -143,9 +165,11 @@ class Context:
         if row is None or row.head is None or not self.copy_state.may_sign:
             return
         highwater = Highwater(self.home.config, self.device)
-        head = (row.head.seq, row.head.entry_id)
-        if highwater.read() != head:
-            highwater.write(*head)
+        with self._leaving:
+            # Readers may hold an older state than what another one has just noted.
+            mark = highwater.read()
+            if mark is None or mark[0] < row.head.seq:
+                highwater.write(row.head.seq, row.head.entry_id)
 
     # --- seeds of later key epochs ----------------------------------------------------------
 

@@ -22,12 +22,17 @@ from hanse.core.engine.certificates import Certificates
 from hanse.core.engine.certifying import Certifying
 from hanse.core.engine.content import Content
 from hanse.core.engine.context import Context
+from hanse.core.engine.fetching import Fetching
 from hanse.core.engine.gate import Gate
 from hanse.core.engine.human_reviews import HumanReviews
 from hanse.core.engine.ledger import HeldLedger
 from hanse.core.engine.offering import Offering
+from hanse.core.engine.peering import Peering
+from hanse.core.engine.posting import Posting
 from hanse.core.engine.publishing import Publishing
+from hanse.core.engine.replicating import Replicating
 from hanse.core.engine.running import Running
+from hanse.core.engine.seeding import Seeding
 from hanse.core.engine.storing import Storing
 from hanse.core.engine.trials import Trials
 from hanse.core.errors import EnvironmentFault, NoAccount
@@ -36,6 +41,7 @@ from hanse.core.keystore.guards import (
     CopyState,
     FolderLock,
     Highwater,
+    ShownHeader,
     check_copy,
     check_mark,
     write_mark,
@@ -77,6 +83,11 @@ class Engine:
         self.offering = Offering(context, self.content)
         self.catalogue = Catalogue(context, self.content)
         self.storing = Storing(context, self.content)
+        self.peering = Peering(context)
+        self.posting = Posting(context)
+        self.replicating = Replicating(context)
+        self.fetching = Fetching(context, self.content, self.storing)
+        self.seeding = Seeding(context, self.content, self.storing, self.fetching)
         self.carrying = Carrying(context, self.content, self.ledger, self.storing)
 
     @classmethod
@@ -151,4 +162,7 @@ def _judge_copy(home: Home, store: Store, public: KeystorePublic) -> CopyState:
     with store.reads() as reads:
         row = reads.feeds.get(public.device)
     head = None if row is None or row.head is None else (row.head.seq, row.head.entry_id)
-    return check_copy(check_mark(home.folder), Highwater(home.config, public.device).read(), head)
+    state = check_copy(check_mark(home.folder), Highwater(home.config, public.device).read(), head)
+    if state.may_sign and ShownHeader(home.config, public.device).read() is not None:
+        return CopyState.STALE  # a peer showed what this database did not have
+    return state

@@ -40,6 +40,7 @@ from hanse.core.keystore.keystore import (
 from hanse.core.ledger.codec import is_text
 from hanse.core.ledger.identities import (
     ROLE_FULL,
+    ROLE_MIRROR,
     Standing,
     sign_delegation,
 )
@@ -182,9 +183,11 @@ def restore(
     clock: Clock,
     chance: Chance,
     kdf: KdfCost | None = None,
+    is_mirror: bool = False,
 ) -> Restored:
     """Make a new Device of the Identity the phrase belongs to, in an empty folder.
 
+    A mirror gets no seeds: it seeds files, carries mail it cannot open, and speaks for nobody.
     Raises ``WrongPhrase`` when ``source`` holds another Identity and
     ``PhraseReplaced`` when the Root went on to another phrase; nothing is left
     behind then.
@@ -199,9 +202,10 @@ def restore(
         with making.store.unit_of_work() as uow:
             known = _own_standing(uow, secret, has_source=source is not None)
             r, root = current_root(known, secret)
-            seeds = _recover_seeds(uow, known, secret)
+            seeds = () if is_mirror else _recover_seeds(uow, known, secret)
             keys = _keys(known.identity, name, device, seeds, clock, chance)
-            last = _append_device(uow, root, known.identity, r, device, clock, chance)
+            role = ROLE_MIRROR if is_mirror else ROLE_FULL
+            last = _append_device(uow, root, known.identity, r, device, clock, chance, role)
             uow.meta.put(PHRASE_CONFIRMED, "1")
             _note_made(uow, home, keys, last)
             devices = device_views(uow, known.identity, keys.device)
@@ -259,6 +263,7 @@ def _append_device(
     device: _NewDevice,
     clock: Clock,
     chance: Chance,
+    role: str = ROLE_FULL,
 ) -> CheckedEntry:
     now_ms = clock.now_ms()
     key = device.signer.public_key
@@ -267,11 +272,11 @@ def _append_device(
         identity=identity,
         r=r,
         root=root.public_key,
-        role=ROLE_FULL,
+        role=role,
         name=device.name,
         box=device_box_secret(device.seed).public_key,
         sig=sign_delegation(
-            root, identity=identity, r=r, device=key, role=ROLE_FULL, time_ms=now_ms
+            root, identity=identity, r=r, device=key, role=role, time_ms=now_ms
         ),
     )
     return append_signed(uow, device.signer, "device/1", encode_typed(body), now_ms=now_ms)

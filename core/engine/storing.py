@@ -10,12 +10,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from hanse.core.artifacts.healing import Healed, reseal_pieces
 from hanse.core.artifacts.manifest import read_manifest, read_sealed_manifest
+from hanse.core.artifacts.pieces import gathering_name, leaf_gathering_name
 from hanse.core.artifacts.quota import QuotaFull, Whose
-from hanse.core.errors import WrongUse
+from hanse.core.artifacts.tree import piece_count
+from hanse.core.engine.release_parts import parts_under_way
+from hanse.core.errors import EnvironmentFault, Refused, WrongUse
 from hanse.core.limits import (
     OTHERS_CONTENT_BYTES_MAX,
     QUOTA_BYTES_MAX,
@@ -23,15 +26,19 @@ from hanse.core.limits import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from hanse.core.artifacts.manifest import Manifest
     from hanse.core.artifacts.pieces import Swept
     from hanse.core.engine.content import Content
     from hanse.core.engine.context import Context
     from hanse.core.model.control import Control
-    from hanse.core.store.objects import ManifestRow
+    from hanse.core.store.objects import ManifestRow, ObjectName
     from hanse.core.store.unit_of_work import UnitOfWork
 
 _QUOTA_NAME: Final = "quota_bytes"
+
+Mend: TypeAlias = "Callable[[bytes, int, Sequence[int]], bool]"
 
 
 class BadQuota(WrongUse):
@@ -57,12 +64,16 @@ class StorageView:
 
 @dataclass(frozen=True, slots=True)
 class HealedArtifact:
-    """What was found wrong with one Artifact; ``missing`` names files that are not held."""
+    """What was found wrong with one Artifact; ``missing`` names files that are not held.
+
+    ``asked`` counts the lost Pieces that are being fetched again.
+    """
 
     artifact: bytes
     healed: int
     lost: int
     missing: tuple[str, ...]
+    asked: int = 0
 
     @property
     def is_whole(self) -> bool:
@@ -128,22 +139,39 @@ class Storing:
 
     def sweep(self) -> Swept:
         """Remove what nothing wants: after a dropped Draft, an eviction, an abandoned import."""
+        small = self._content.small
         with self._context.store.reads() as reads:
             wanted = set(reads.objects.wanted())
             sealed = {row.artifact for row in reads.objects.all_manifests() if row.sealed}
+            coming = list(parts_under_way(reads, small))
         now_ms = self._context.clock.now_ms()
         self._content.sweep_work(now_ms)
         manifests = filter(None, map(self._manifest, sealed))
         beside = {(file.root, file.size) for one in manifests for file in one.files}
+        fetched = {name for parts in coming for name in parts.travelling()}
+        leafless = {(one.root, one.size) for parts in coming for one in parts.leaf_files()}
+        beside |= leafless
+        wanted |= fetched
+        under_way = {gathering_name(*name) for name in fetched}
+        under_way |= {leaf_gathering_name(*name) for name in leafless}
         return self._content.pieces.sweep(
             lambda root, size: (root, size) in wanted,
             now_ms,
             UNWANTED_OBJECT_MS_MIN,
             keep_layers=lambda root, size: (root, size) in beside,
+            keep_part=under_way.__contains__,
         )
 
-    def heal(self, control: Control) -> tuple[HealedArtifact, ...]:
-        """Check every Artifact held and make damaged Pieces again where that is possible."""
+    def heal(
+        self,
+        control: Control,
+        mend: Mend = lambda _root, _size, _pieces: False,
+    ) -> tuple[HealedArtifact, ...]:
+        """Check every Artifact held and make damaged Pieces again where that is possible.
+
+        What is lost is given to ``mend`` by file, which has it fetched where there is a network
+        and says whether it does.
+        """
         context = self._context
         with context.store.reads() as reads:
             rows = list(reads.objects.all_manifests())
@@ -158,30 +186,38 @@ class Storing:
                 found.append(HealedArtifact(row.artifact, 0, 0, (row.artifact.hex(),)))
                 continue
             if row.sealed is None:
-                found.append(self._check_plain(manifest, control))
+                found.append(self._check_plain(manifest, control, mend))
                 continue
             key = None
             if row.key_epoch in seeds and row.salt is not None:
                 key = seeds[row.key_epoch].content_key(row.salt)
-            found.append(self._heal_sealed(manifest, row, key, control))
+            found.append(self._heal_sealed(manifest, row, key, control, mend))
         return tuple(found)
 
     def _manifest(self, artifact: bytes) -> Manifest | None:
         raw = self._content.small.get(artifact)
         return None if raw is None else read_manifest(raw)
 
-    def _check_plain(self, manifest: Manifest, control: Control) -> HealedArtifact:
+    def _check_plain(self, manifest: Manifest, control: Control, mend: Mend) -> HealedArtifact:
         pieces = self._content.pieces
-        lost, missing = 0, []
+        lost, asked, missing = 0, 0, []
         for file in manifest.files:
-            if not pieces.has(file.root, file.size):
-                missing.append(file.path)
+            if pieces.has(file.root, file.size):
+                damaged = pieces.verify(file.root, file.size, control)
+                lost += len(damaged)
             else:
-                lost += len(pieces.verify(file.root, file.size, control))
-        return HealedArtifact(manifest.artifact_id, 0, lost, tuple(missing))
+                missing.append(file.path)
+                damaged = tuple(range(piece_count(file.size)))
+            asked += _asked(mend, (file.root, file.size), damaged)
+        return HealedArtifact(manifest.artifact_id, 0, lost, tuple(missing), asked)
 
     def _heal_sealed(
-        self, manifest: Manifest, row: ManifestRow, key: bytes | None, control: Control
+        self,
+        manifest: Manifest,
+        row: ManifestRow,
+        key: bytes | None,
+        control: Control,
+        mend: Mend,
     ) -> HealedArtifact:
         assert row.sealed is not None
         raw = self._content.small.get(row.sealed)
@@ -189,9 +225,26 @@ class Storing:
             return HealedArtifact(row.artifact, 0, 0, (row.sealed.hex(),))
         sealed = read_sealed_manifest(raw, manifest)
         healed: Healed = reseal_pieces(manifest, sealed, key, self._content.pieces, control)
+        damaged: dict[int, list[int]] = {}
+        for file, piece in healed.lost_sealed:
+            damaged.setdefault(file, []).append(piece)
         return HealedArtifact(
             row.artifact,
             len(healed.healed_plain) + len(healed.healed_sealed),
             len(healed.lost_plain) + len(healed.lost_sealed),
             (),
+            sum(
+                _asked(mend, (sealed.roots[file], manifest.files[file].size), pieces)
+                for file, pieces in damaged.items()
+            ),
         )
+
+
+def _asked(mend: Mend, name: ObjectName, pieces: Sequence[int]) -> int:
+    """Have Pieces come again; return how many will."""
+    if not pieces:
+        return 0
+    try:
+        return len(pieces) if mend(*name, pieces) else 0
+    except (Refused, EnvironmentFault):  # no room for it now: the next time
+        return 0

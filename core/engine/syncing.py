@@ -8,18 +8,26 @@
 * The order in which Entries arrive decides nothing: the same set gives the same
   Feeds that count and the same Projections.
 * Quotas pause a stranger's Feed and never punch a hole into it.
+* An ``Acceptor`` remembers what it took, for those who ask for more or show less because of it.
 
 Nothing here reads a clock or sends anything.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hanse.core.errors import RejectedEntry
 from hanse.core.ledger.branches import branch_to, judged_along
-from hanse.core.ledger.entry import CheckedEntry, SignedEntry, body_fits, check_entry
+from hanse.core.ledger.entry import (
+    CheckedEntry,
+    SignedEntry,
+    body_fits,
+    check_entry,
+    is_private_kind,
+)
 from hanse.core.ledger.feed import (
     Accepted,
     BodyState,
@@ -41,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from concurrent.futures import Executor
 
+    from hanse.core.ledger.forks import Fork
     from hanse.core.store.unit_of_work import UnitOfWork
 
 
@@ -101,12 +110,29 @@ def check_entries(
     return [item for part in pool.map(_check_slice, slices) for item in part]
 
 
+TierOf = Callable[[IdentityId], Tier]
+
+
+@dataclass(frozen=True, slots=True)
+class TakenEntry:
+    """One Entry that was accepted: whose, how near that is, and what is held of its Body."""
+
+    entry: CheckedEntry
+    identity: IdentityId
+    tier: Tier
+    body_state: BodyState
+
+
 @dataclass(slots=True)
 class _Feed:
-    """One Feed while a batch is taken; ``pending`` holds what is not appended yet, by seq."""
+    """One Feed while a batch is taken; ``pending`` holds what is not appended yet, by seq.
+
+    A Feed that nobody has opened yet has no ``tier``: whose it is says its Entry 1.
+    """
 
     verifier: FeedVerifier
     pending: dict[int, CheckedEntry]
+    tier: Tier | None
     headers_left: int
     body_bytes_left: int
     has_branches: bool
@@ -123,11 +149,14 @@ class Acceptor:
     wait in memory to be appended together.
     """
 
-    def __init__(self, uow: UnitOfWork, now_ms: int, tier: Tier = Tier.NEAR) -> None:
-        """Accept at the time ``now_ms``; Feeds met for the first time get ``tier``."""
+    def __init__(self, uow: UnitOfWork, now_ms: int, tier: Tier | TierOf = Tier.NEAR) -> None:
+        """Accept at the time ``now_ms``; Feeds met for the first time get ``tier``.
+
+        A function gives it for the Identity that Entry 1 names.
+        """
         self._uow = uow
         self._now_ms = now_ms
-        self._tier = tier
+        self._tier_of: TierOf = tier if callable(tier) else lambda _: tier
         self._feeds: dict[AuthorKey, _Feed] = {}
         self._pending: list[tuple[CheckedEntry, Accepted]] = []
         self._identities: list[IdentityId] = []  # of the Feeds of what is pending
@@ -135,6 +164,10 @@ class Acceptor:
         self._branched: list[EntryId] = []
         self._moved_roots: set[IdentityId] = set()
         self.outcome = Outcome()
+        self.taken: list[TakenEntry] = []
+        self.forks: list[Fork] = []  # that are new here
+        self.gaps: dict[AuthorKey, int] = {}  # the lowest seq that waits for the one before it
+        self.branched: set[AuthorKey] = set()  # Feeds of which a branch grew
 
     def accept_all(self, entries: Iterable[CheckedEntry]) -> None:
         """Take many, in the order given."""
@@ -181,20 +214,33 @@ class Acceptor:
                 return held.entry_at(author, seq) if waiting is None else waiting
 
             verifier = held.verifier(author, self._uow.projections.standing_of, held_at=held_at)
-            headers, body_bytes = allowance(
-                held.tier_of(author) or self._tier,
-                0 if verifier.head is None else verifier.head.seq,
-                held.body_bytes(author),
-            )
+            tier = None if verifier.head is None else held.tier_of(author)
+            headers, body_bytes = self._allowance(author, verifier, tier)
             # A Feed gets its first branch by a Fork or by what ended it.
             is_undisputed = verifier.state in {FeedState.LIVE, FeedState.ENDED}
             has_branches = not is_undisputed and bool(held.branch_entries(author))
-            feed = _Feed(verifier, pending, headers, body_bytes, has_branches)
+            feed = _Feed(verifier, pending, tier, headers, body_bytes, has_branches)
             self._feeds[author] = feed
         return feed
 
+    def _allowance(
+        self, author: AuthorKey, verifier: FeedVerifier, tier: Tier | None
+    ) -> tuple[int, int]:
+        held, head = self._uow.feeds, verifier.head
+        if tier is None or head is None:
+            return allowance(Tier.STRANGER, 0, 0)
+        known_ms = 0
+        if tier is not Tier.NEAR and not allowance(tier, head.seq, 0)[0]:
+            # Only a Feed that has used up what it may at once is asked since when it is known.
+            known_ms = self._now_ms - held.note_met(author, self._now_ms)
+        return allowance(tier, head.seq, held.body_bytes(author), known_ms)
+
     def _take(self, entry: CheckedEntry) -> Verdict:
         uow = self._uow
+        if entry.body is None and is_private_kind(entry.kind) and uow.parked.count():
+            # Post brings a sealed Body before the Feed reaches it; the Header that comes with the
+            # Feed must not take its place.
+            entry = uow.parked.get(entry.entry_id) or entry
         feed = self._feed(AuthorKey(entry.header.author))
         if feed.has_branches and uow.feeds.in_branches(entry.entry_id):
             self._late_branch_body(feed, entry)
@@ -214,8 +260,12 @@ class Acceptor:
                 self._changed(feed)
             case Parked(reason):
                 uow.parked.add(_fitting(entry), reason, self._now_ms)
+                if reason == "gap":
+                    author = entry.author
+                    self.gaps[author] = min(entry.seq, self.gaps.get(author, entry.seq))
             case Forked(fork, accepted):
-                uow.forks.add(fork)
+                if uow.forks.add(fork):
+                    self.forks.append(fork)
                 if accepted is None:
                     self._keep_branch(feed, entry, is_broken=False)
                 else:
@@ -231,6 +281,10 @@ class Acceptor:
     def _append(self, feed: _Feed, entry: CheckedEntry, accepted: Accepted) -> None:
         opening = feed.verifier.opening
         assert opening is not None
+        if feed.tier is None:
+            self._opened(feed, opening.identity)
+        tier = feed.tier
+        assert tier is not None
         if entry.body is not None:
             if accepted.body_fault is not None and accepted.body_state is not BodyState.VOID:
                 entry = CheckedEntry(entry.without_body())
@@ -244,6 +298,7 @@ class Acceptor:
         feed.pending[entry.header.seq] = entry
         self._pending.append((entry, accepted))
         self._identities.append(opening.identity)
+        self.taken.append(TakenEntry(entry, opening.identity, tier, accepted.body_state))
         self.outcome.accepted += 1
         if feed.verifier.frozen_seq is not None:
             # It may be the very Entry that a cut confirms, and so lift the dispute.
@@ -259,6 +314,15 @@ class Acceptor:
             else:
                 self._changed(feed)
 
+    def _opened(self, feed: _Feed, identity: IdentityId) -> None:
+        """Give a Feed that has just been opened the tier of its Identity."""
+        author = feed.verifier.author
+        feed.tier = self._tier_of(identity)
+        feed.headers_left, feed.body_bytes_left = allowance(feed.tier, 0, 0)
+        if self._uow.feeds.get(author) is not None:
+            # Evidence came before the Feed was opened, and nobody knew how near it is.
+            self._uow.feeds.set_tier(author, feed.tier)
+
     def _late_body(self, feed: _Feed, entry: CheckedEntry) -> None:
         """Take a Body for a Header that is held without one."""
         if entry.body is None:
@@ -271,6 +335,12 @@ class Acceptor:
             return
         judged = judge_body(entry)
         if judged.body_state in {BodyState.HERE, BodyState.VOID}:
+            opening = feed.verifier.opening
+            is_root = opening is not None and opening.is_root
+            if not is_root and len(entry.body) > feed.body_bytes_left:
+                self.outcome.paused += 1
+                return
+            feed.body_bytes_left -= len(entry.body)
             self._uow.feeds.give_body(entry.entry_id, entry.body, judged.body_state)
             self._changed(feed)
 
@@ -287,12 +357,20 @@ class Acceptor:
 
     def _keep_branch(self, feed: _Feed, entry: CheckedEntry, *, is_broken: bool) -> None:
         self._flush()
-        self._uow.feeds.save(feed.verifier, self._now_ms, tier=self._tier)
+        self._save(feed)
         self._uow.feeds.add_branch(_fitting(entry), is_broken=is_broken)
         feed.has_branches = True
         self._note_branch(feed, entry)
 
+    def _save(self, feed: _Feed) -> None:
+        author, head = feed.verifier.author, feed.verifier.head
+        is_new = self._uow.feeds.get(author) is None
+        self._uow.feeds.save(feed.verifier, self._now_ms, feed.tier or Tier.STRANGER)
+        if is_new and head is not None and feed.tier is not Tier.NEAR:
+            self._uow.feeds.note_met(author, self._now_ms)
+
     def _note_branch(self, feed: _Feed, entry: CheckedEntry) -> None:
+        self.branched.add(feed.verifier.author)
         self._branched.append(entry.entry_id)
         opening = feed.verifier.opening
         if opening is not None and opening.is_root:
@@ -313,7 +391,7 @@ class Acceptor:
         for author in sorted(self._feeds):
             feed = self._feeds[author]
             if feed.pending:
-                uow.feeds.save(feed.verifier, self._now_ms, tier=self._tier)
+                self._save(feed)
                 feed.pending.clear()
         pending, self._pending = self._pending, []
         identities, self._identities = self._identities, []
@@ -424,7 +502,7 @@ def accept_batch(
     uow: UnitOfWork,
     entries: Iterable[CheckedEntry],
     now_ms: int,
-    tier: Tier = Tier.NEAR,
+    tier: Tier | TierOf = Tier.NEAR,
 ) -> Outcome:
     """Take one batch into ``uow``; the caller commits."""
     acceptor = Acceptor(uow, now_ms, tier)

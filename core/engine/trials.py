@@ -94,7 +94,7 @@ class Trials:
         pace = pace or Waiting(self._context.clock)
         while view.way == "answers" and view.answers_most is not None and not view.over:
             control.checkpoint("answers", view.answers, view.answers_most)
-            queries = self.buying.next_queries(trial, _QUERIES_AT_ONCE)
+            queries = self.buying.next_queries(trial, _QUERIES_AT_ONCE, peer.most_bytes)
             before = view.answers
             view = self.buying.take(peer.query(queries, control))
             if view.stopped == "too_fast":

@@ -8,10 +8,13 @@ Two writers with one Device key make a Fork, which nobody can take back.  So:
   folders do not fit it.  A moved folder keeps its inode on one file system.
 * ``Highwater``, in the *configuration* folder, holds the last own Entry that may
   have been sent: a database older than that must not sign.
-* ``check_copy`` turns the three into one answer and touches nothing.
+* ``LeftMark``, beside it, holds the last own Entry that was handed to a peer: others may
+  hold no more of ours, and a Device without one has nobody who could.
+* ``ShownHeader`` keeps what a peer showed: an Entry our key signed and this database does
+  not have.  While it lies there, nothing is signed.
+* ``check_copy`` turns all of it into one answer and touches nothing.
 
-What a peer saw of our Feed, and what a stopped Account does then, is decided
-elsewhere.
+When a peer is asked, and what a stopped Account does then, is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -63,6 +66,8 @@ LOCK_FILE: Final = "hanse.lock"
 MARK_FILE: Final = "device.mark"
 MARK_SALT_SIZE_BYTES: Final = 16
 HIGHWATER_FOLDER: Final = "highwater"
+LEFT_FOLDER: Final = "left"
+SHOWN_FOLDER: Final = "shown"
 
 _MACHINE_ID_FILES: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
@@ -341,23 +346,18 @@ def _mark_hashes(salt: bytes, machine: bytes, status: os.stat_result) -> tuple[b
     return machine_hash, hashlib.sha256(LABEL_MARK + salt + machine_hash + place).digest()
 
 
-class Highwater:
-    """The last own Entry that may have left this Device, kept apart from the data folder."""
+class _SeqMark:
+    """One (seq, id) of our own Feed in a file of its own, with a hash over it."""
 
-    def __init__(self, config_folder: Path, device: AuthorKey) -> None:
-        """Name the file; nothing is read or written yet."""
+    def __init__(self, folder: Path, device: AuthorKey) -> None:
         self._device = device
-        self._path = config_folder / HIGHWATER_FOLDER / device.hex()
+        self._path = folder / device.hex()
 
     def read(self) -> tuple[int, EntryId] | None:
         """Return (seq, id), None if nothing was ever sent, or raise ``HighwaterDamaged``."""
-        try:
-            with self._path.open("rb") as file:
-                raw = file.read(GUARD_FILE_SIZE_BYTES_MAX)
-        except FileNotFoundError:
+        raw = _read_guard(self._path)
+        if raw is None:
             return None
-        except OSError as error:
-            raise FileUnreadable(path=self._path, detail=error.strerror or str(error)) from error
         try:
             device, seq, entry_id, check = decode(raw, tuple[_Hash, _Seq, _Hash, _Hash])
         except RejectedEntry as error:
@@ -377,3 +377,60 @@ class Highwater:
 
     def _check(self, seq: int, entry_id: EntryId) -> bytes:
         return hashlib.sha256(encode([self._device, seq, entry_id])).digest()
+
+
+class Highwater(_SeqMark):
+    """The last own Entry that may have left this Device, kept apart from the data folder."""
+
+    def __init__(self, config_folder: Path, device: AuthorKey) -> None:
+        """Name the file; nothing is read or written yet."""
+        super().__init__(config_folder / HIGHWATER_FOLDER, device)
+
+
+class LeftMark(_SeqMark):
+    """The last own Entry that was handed to a peer; what a file carried away is not counted."""
+
+    def __init__(self, config_folder: Path, device: AuthorKey) -> None:
+        """Name the file; nothing is read or written yet."""
+        super().__init__(config_folder / LEFT_FOLDER, device)
+
+
+class ShownHeader:
+    """The Header and signature that prove another copy of this Device, kept over restarts."""
+
+    def __init__(self, config_folder: Path, device: AuthorKey) -> None:
+        """Name the file; nothing is read or written yet."""
+        self._path = config_folder / SHOWN_FOLDER / device.hex()
+
+    def read(self) -> tuple[bytes, bytes] | None:
+        """Return Header and signature as they came, None if nothing was shown.
+
+        Raises ``HighwaterDamaged``: a record that cannot be read stops signing all the same.
+        """
+        raw = _read_guard(self._path)
+        if raw is None:
+            return None
+        try:
+            header, sig = decode(raw, tuple[bytes, bytes])
+        except RejectedEntry as error:
+            raise HighwaterDamaged(path=self._path, detail=error.reason) from error
+        return header, sig
+
+    def write(self, header: bytes, sig: bytes) -> None:
+        """Keep what was shown, durably; the first one stays."""
+        if self._path.exists():
+            return
+        folder = self._path.parent
+        if not folder.is_dir():
+            make_private_folder(folder)
+        write_durably(self._path, encode([header, sig]))
+
+
+def _read_guard(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(GUARD_FILE_SIZE_BYTES_MAX)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FileUnreadable(path=path, detail=error.strerror or str(error)) from error

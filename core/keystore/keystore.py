@@ -145,6 +145,11 @@ class Unlocked:
         return self.device_signer.public_key
 
     @property
+    def is_mirror(self) -> bool:
+        """Say whether this Device only seeds and carries mail: it was given no seeds."""
+        return not self.seeds
+
+    @property
     def newest_seeds(self) -> EpochSeeds:
         """The seeds of the latest key epoch held, or ``SeedsMissing`` on a mirror."""
         if not self.seeds:

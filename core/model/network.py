@@ -92,7 +92,11 @@ class SentEntry:
 
 @dataclass(frozen=True, slots=True)
 class PeerView:
-    """One Peer as a person sees it; times are milliseconds since 1970, ``None`` for never."""
+    """One Peer as a person sees it; times are milliseconds since 1970, ``None`` for never.
+
+    ``identity`` is what the Peer claims, unless ``is_proven``: then a Delegation held here says
+    so.  ``name`` is the Profile's of a proven Identity, else what its invitation called it.
+    """
 
     device: AuthorKey
     identity: IdentityId | None
@@ -111,6 +115,9 @@ class PeerView:
     penalty_milli: int = 0
     in_bytes: int = 0
     out_bytes: int = 0
+    is_proven: bool = False
+    refused_until_ms: int | None = None  # for what it did; nothing is spoken with it until then
+    answered_ms: int | None = None  # last time it answered where we dialled it
 
 
 @unique
@@ -150,3 +157,22 @@ class NetworkEvent:
 
     word: str
     values: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """How this installation's network is to run; rates are bytes a second, 0 for no limit.
+
+    ``port`` 0 lets the system choose; ``listen`` are multiaddr texts to listen at instead of it.
+    """
+
+    port: int = 4801
+    listen: tuple[str, ...] = ()
+    is_lan: bool = True
+    is_dht: bool = True
+    is_relay: bool = True  # others may be reached, and we through them, by a relay
+    connections: int = 12  # how many are sought
+    up_rate: int = 0
+    down_rate: int = 0
+    seeds_followed: bool = False
+    is_node: bool = False  # always on: more connections, and the roles of a Node

@@ -31,6 +31,7 @@ from hanse.core.market.facets import Facet, price_band, size_band
 from hanse.core.market.search import Bridge, Word, facet_token, parse_search
 from hanse.core.store.catalogue import CONTRADICTED
 from hanse.core.store.catalogue_order import between
+from hanse.core.store.network_tables import muted
 from hanse.core.store.search import FTS_SELF, catalogue_fts, match_of, rank_of
 from hanse.core.store.tables import catalogue, facet_values, listing_facets
 
@@ -64,8 +65,8 @@ class Plan:
     ``match`` is of words and facet tokens, and of nothing paused that is not asked for;
     ``words`` is of the words that tell hits apart, any of them.  ``ranges`` and ``shown`` are
     conditions on the row.  ``by_row`` says the same as ``match`` of a row, if there are no
-    words in it.  ``expired``, where it is given, are the numbers of what has expired, so that
-    no row needs to be read for it.
+    words in it.  ``expired``, where it is given, are the numbers of what has expired or is muted,
+    so that no row needs to be read for it.
     """
 
     match: str | None
@@ -90,9 +91,17 @@ class Plan:
 
 
 def plan_of(
-    query: CatalogueQuery, sellers: Iterable[bytes] | None, expired: Numbers | None, now_ms: int
+    query: CatalogueQuery,
+    sellers: Iterable[bytes] | None,
+    expired: Numbers | None,
+    now_ms: int,
+    *,
+    is_muting: bool = False,
 ) -> Plan:
-    """Plan ``query``; ``sellers``, where given, are the only ones whose Listings count."""
+    """Plan ``query``; ``sellers``, where given, are the only ones whose Listings count.
+
+    With ``is_muting`` some Listing is not shown because its seller wrote too much.
+    """
     search = parse_search(query.text, is_typing=query.is_typing)
     sellers = None if sellers is None else tuple(sellers)
     groups = list(_token_groups(query))
@@ -109,6 +118,11 @@ def plan_of(
         shown.append(aside(catalogue.c.state) == STATE_OPEN)
     if not query.with_expired:
         shown.append(aside(catalogue.c.valid_until_ms) > now_ms)
+    if is_muting:
+        here = select(muted.c.place).where(
+            muted.c.listing == catalogue.c.listing, muted.c.identity == catalogue.c.identity
+        )
+        shown.append(~here.correlate(catalogue).exists())
     return Plan(
         match=match_of(search.terms, groups, without),
         # What is looked for by every place of the index is not looked for a second time.

@@ -9,6 +9,7 @@
 * A page is found again by the value it ended with, never by counting rows.
 * Counts end at ``SEARCH_COUNTED_MAX``, and facets are counted among the newest hits; both say
   so.  The clock is an argument: what has expired depends on it.
+* What an Identity wrote beyond the rate is left out like what has expired; nothing else differs.
 
 What is in the catalogue is ``hanse.core.store.cataloguing``'s to say.
 """
@@ -26,6 +27,7 @@ from sqlalchemy import (
     cast,
     func,
     select,
+    union_all,
 )
 
 from hanse.core.limits import (
@@ -66,6 +68,7 @@ from hanse.core.store.catalogue_plan import (
     plan_of,
     rows_among,
 )
+from hanse.core.store.network_tables import muted
 from hanse.core.store.projections import read_list
 from hanse.core.store.search import COLUMN_WEIGHTS, FTS_SELF, catalogue_fts, facets_of
 from hanse.core.store.tables import catalogue, facet_values, follows, listing_facets
@@ -108,6 +111,17 @@ ALL: Final = select(func.coalesce(func.sum(facet_values.c.listings), 0)).where(
     facet_values.c.facet == "state"  # which every Listing has one of
 )
 EXPIRED: Final = select(catalogue.c.n.label("n"))  # with the time, which is the caller's
+MUTED: Final = (
+    select(catalogue.c.n.label("n"))
+    .select_from(muted)
+    .join(
+        catalogue,
+        (catalogue.c.listing == muted.c.listing) & (catalogue.c.identity == muted.c.identity),
+    )
+    .where(muted.c.listing.is_not(None))
+    .group_by(catalogue.c.n)
+)
+IS_MUTING: Final = select(muted.c.place).where(muted.c.listing.is_not(None)).limit(1)
 # The index knows them by their token; the facets themselves have no index by value.
 NOT_OPEN: Final = select(catalogue_fts.c.rowid.label("n")).where(matches(facets_of((PAUSED,))))
 
@@ -170,7 +184,9 @@ class CatalogueSearch:
 
     def _plan(self, query: CatalogueQuery, now_ms: int) -> Plan:
         followed = None if query.followed_by is None else self._followed(query.followed_by)
-        return plan_of(query, followed, self._expired(query, now_ms), now_ms)
+        is_muting = self._connection.execute(IS_MUTING).first() is not None
+        hidden = self._expired(query, now_ms, is_muting=is_muting)
+        return plan_of(query, followed, hidden, now_ms, is_muting=is_muting)
 
     def _followed(self, identity: bytes) -> list[bytes]:
         found = self._connection.execute(
@@ -178,16 +194,27 @@ class CatalogueSearch:
         )
         return [row.target for row in found]
 
-    def _expired(self, query: CatalogueQuery, now_ms: int) -> Numbers | None:
-        """Select what has expired and is not asked for; ``None`` when it is too much for a set."""
-        if query.with_expired:
+    def _expired(
+        self, query: CatalogueQuery, now_ms: int, *, is_muting: bool
+    ) -> Numbers | None:
+        """Select what has expired and is not asked for, and what is muted.
+
+        ``None`` when it is too much for a set.
+        """
+        parts: list[Numbers] = [MUTED] if is_muting else []
+        if not query.with_expired:
+            parts.append(EXPIRED.where(catalogue.c.valid_until_ms <= bindparam("now", now_ms)))
+        if not parts:
             return NOTHING
-        expired = EXPIRED.where(catalogue.c.valid_until_ms <= bindparam("now", now_ms))
-        found = expired.limit(bindparam("most", SEARCH_HIDDEN_MAX + 1)).subquery("found")
+        hidden = parts[0]
+        if len(parts) > 1:
+            either = union_all(*parts).subquery("either")
+            hidden = select(either.c.n.label("n"))
+        found = hidden.limit(bindparam("most", SEARCH_HIDDEN_MAX + 1)).subquery("found")
         count = self._connection.execute(select(func.count()).select_from(found)).scalar_one()
         if not count:
             return NOTHING
-        return expired if count <= SEARCH_HIDDEN_MAX else None
+        return hidden if count <= SEARCH_HIDDEN_MAX else None
 
     def _newest(self, plan: Plan, most: int, *, above: int | None = None) -> tuple[list[int], bool]:
         """Return the newest hits, and whether every row that may be one was looked at.

@@ -49,9 +49,9 @@ _ENTRIES_PER_PAGE: Final = 500
 _FEEDS_PER_PAGE: Final = 1000
 _IDS_PER_PAGE: Final = 20_000
 _PRIVATE: Final = "private/1"
-_sqlite_sequence: Final = table("sqlite_sequence", column("name"), column("seq"))
+SQLITE_SEQUENCE: Final = table("sqlite_sequence", column("name"), column("seq"))
 
-NEWEST_N: Final = select(_sqlite_sequence.c.seq).where(_sqlite_sequence.c.name == entries.name)
+NEWEST_N: Final = select(SQLITE_SEQUENCE.c.seq).where(SQLITE_SEQUENCE.c.name == entries.name)
 NUMBER_OF_AUTHOR: Final = select(feeds.c.feed).where(feeds.c.author == bindparam("author"))
 FEED_OF_AUTHOR: Final = select(*FEED_COLUMNS).where(feeds.c.author == bindparam("author"))
 FEED_OF_NUMBER: Final = select(*FEED_COLUMNS).where(feeds.c.feed == bindparam("feed"))

@@ -7,6 +7,9 @@
 * An Entry stands in a Feed or on a branch of it, never in both.
 * Branches are bounded: of one Feed the lowest (seq, id) stay, so that the same
   Entries leave the same branches whatever their order.
+* What comes to a Feed other than at its end, an Entry of a branch or a Body, takes an arrival
+  number too, so that who asks what came since hears of it.
+* A Feed can be given up as a whole, and fetched again later.
 
 Whether an Entry is accepted, and where, is decided in ``ledger.feed``.
 """
@@ -25,8 +28,9 @@ from hanse.core.ledger.kinds import KINDS
 from hanse.core.ledger.quotas import Tier
 from hanse.core.limits import BRANCH_ENTRIES_PER_FEED_MAX, ENTRIES_PER_BATCH_MAX
 from hanse.core.model.ids import AuthorKey, EntryId
-from hanse.core.store.feed_reads import FeedReads
-from hanse.core.store.tables import branches, entries, feeds, refs
+from hanse.core.store.feed_reads import SQLITE_SEQUENCE, FeedReads
+from hanse.core.store.network_tables import dropped_feeds, feeds_met, late_arrivals
+from hanse.core.store.tables import branches, entries, feeds, parked, refs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,6 +111,18 @@ class FeedRepository(FeedReads):
         )
         self._rows.pop(author, None)
 
+    def note_met(self, author: AuthorKey, now_ms: int) -> int:
+        """Note since when a Feed is held, unless it is known; return it."""
+        feed = self._number_of(author)
+        self._connection.execute(
+            insert(feeds_met).values(feed=feed, met_ms=now_ms).on_conflict_do_nothing()
+        )
+        return int(
+            self._connection.execute(
+                select(feeds_met.c.met_ms).where(feeds_met.c.feed == feed)
+            ).scalar_one()
+        )
+
     # --- Entries ----------------------------------------------------------------------------
 
     def append(self, accepted: Sequence[tuple[CheckedEntry, Accepted]]) -> list[int]:
@@ -157,15 +173,19 @@ class FeedRepository(FeedReads):
             update(entries)
             .where(entries.c.id == entry_id, entries.c.body.is_(None))
             .values(body=body, body_state=state.value)
-            .returning(entries.c.feed)
+            .returning(entries.c.feed, entries.c.seq)
         ).first()
         if row is not None:
             self._add_body_bytes(Counter({row.feed: len(body)}))
-        self._connection.execute(
+            self._note_late(row.feed, row.seq)
+        on_branch = self._connection.execute(
             update(branches)
             .where(branches.c.id == entry_id, branches.c.body.is_(None))
             .values(body=body)
-        )
+            .returning(branches.c.feed, branches.c.seq)
+        ).first()
+        if on_branch is not None:
+            self._note_late(on_branch.feed, on_branch.seq)
         self._memory.forget_standings()
 
     def drop_body(self, entry_id: EntryId, state: BodyState) -> None:
@@ -215,6 +235,7 @@ class FeedRepository(FeedReads):
         )
         self._is_branch[entry.entry_id] = True
         self._note_root(entry.kind)
+        self._note_late(feed, entry.seq)
 
     def _has_room(self, feed: int, entry: CheckedEntry) -> bool:
         """Make room on the branches of a Feed by dropping its last (seq, id), if that is not ours.
@@ -312,7 +333,50 @@ class FeedRepository(FeedReads):
             self._connection.execute(delete(entries).where(*above, entries.c.seq <= rows[-1].seq))
             self._add_body_bytes(Counter({feed: -body_bytes}))
 
+    # --- giving up --------------------------------------------------------------------------
+
+    def drop(self, author: AuthorKey, now_ms: int) -> None:
+        """Forget a Feed with everything of it, and remember that it was given up.
+
+        Its caller folds the Identity anew; proofs of Forks stay.
+        """
+        feed = self._number(author)
+        if feed is None:
+            return
+        connection = self._connection
+        of_feed = select(entries.c.n).where(entries.c.feed == feed)
+        connection.execute(delete(refs).where(refs.c.n.in_(of_feed)))
+        connection.execute(delete(branches).where(branches.c.feed == feed))
+        connection.execute(delete(parked).where(parked.c.author == author))
+        connection.execute(delete(entries).where(entries.c.feed == feed))
+        connection.execute(delete(feeds).where(feeds.c.feed == feed))
+        connection.execute(
+            insert(dropped_feeds)
+            .values(author=author, dropped_ms=now_ms)
+            .on_conflict_do_update(
+                index_elements=[dropped_feeds.c.author], set_={"dropped_ms": now_ms}
+            )
+        )
+        self._numbers.pop(author, None)
+        self._rows.pop(author, None)
+        self._is_branch.clear()
+        self._memory.parked = None
+        self._memory.forget_standings()
+
     # --- inside -----------------------------------------------------------------------------
+
+    def _note_late(self, feed: int, seq: int) -> None:
+        """Give what came to ``seq`` of a Feed out of order an arrival number of its own."""
+        n = self.newest_n() + 1
+        self._connection.execute(
+            insert(late_arrivals).prefix_with("OR REPLACE").values(n=n, feed=feed, seq=seq)
+        )
+        given = (
+            update(SQLITE_SEQUENCE).where(SQLITE_SEQUENCE.c.name == entries.name).values(seq=n)
+        )
+        if not self._connection.execute(given).rowcount:
+            self._connection.execute(insert(SQLITE_SEQUENCE).values(name=entries.name, seq=n))
+        self._memory.newest_n = n
 
     def _number_of(self, author: AuthorKey) -> int:
         """Return the number of a Feed, making an empty row for one that has none."""

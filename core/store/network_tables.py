@@ -8,7 +8,12 @@ All are this folder's own: none is made of Entries, and none can be made again f
 * ``traffic`` counts what each object cost and gave.
 * ``mailbox`` holds sealed post for the Identity of this folder's Account, ``mailbox_readers`` how
   far each of its Devices has read, ``held_receipts`` what other Mailboxes promised us.
-* ``intake`` counts what arrived of strangers on each day, ``muted`` names what was over the rate.
+* ``intake`` counts what arrived of each Identity on each day, ``muted`` names what was over the
+  rate, in the order it came.
+* ``late_arrivals`` numbers what came to a Feed other than at its end: Entries of a branch, Bodies.
+  Its ``n`` are arrival numbers like those of ``entries``, from the same row of numbers.
+* ``feeds_met`` says since when a Feed is held, ``dropped_feeds`` which were given up for want of
+  room, so that they are not fetched again at once.
 
 They belong to the same database as ``hanse.core.store.tables``, and a change here is a
 migration too.
@@ -41,11 +46,13 @@ peers: Final = Table(
     Column("is_kept", Boolean(create_constraint=False), nullable=False),  # the person's own list
     Column("roles", Text, nullable=False),  # JSON list of words
     Column("program", Text, nullable=False),
+    Column("name", Text, nullable=False),  # what its invitation or the person calls it
     Column("arrivals_epoch", Bytes),
     Column("arrivals_n", Integer),
     Column("reconciled_ms", Integer),
     Column("met_ms", Integer, nullable=False),
-    Column("seen_ms", Integer),  # last time it answered
+    Column("seen_ms", Integer),  # last time it said something
+    Column("answered_ms", Integer),  # last time it answered at addresses[0], where we dialled it
     Column("tried_ms", Integer),
     Column("failures", Integer, nullable=False),  # dials in a row that failed
     Column("reason", Text),  # why the last one did
@@ -105,6 +112,7 @@ mailbox: Final = Table(
     Column("body", Bytes, nullable=False),
     UniqueConstraint("reader", "id"),
     Index("ix_mailbox_author", "author", "reader"),
+    Index("ix_mailbox_reader", "reader", "n"),
     Index("ix_mailbox_until", "until_ms"),
     sqlite_autoincrement=True,
 )
@@ -140,10 +148,37 @@ intake: Final = Table(
 muted: Final = Table(
     "muted",
     metadata,
-    Column("entry", Bytes, primary_key=True),  # its id
+    Column("place", Integer, primary_key=True),
+    Column("entry", Bytes, nullable=False, unique=True),  # its id
     Column("identity", Bytes, nullable=False),
     Column("sort", Text, nullable=False),
     Column("day", Integer, nullable=False),
-    Index("ix_muted_identity", "identity", "day"),
+    Column("listing", Bytes),  # which is not shown because of it
+    Index("ix_muted_identity", "identity", "sort", "day"),
+    Index("ix_muted_listing", "listing"),
+)
+
+late_arrivals: Final = Table(
+    "late_arrivals",
+    metadata,
+    Column("n", Integer, primary_key=True),
+    Column("feed", Integer, ForeignKey("feeds.feed", ondelete="CASCADE"), nullable=False),
+    Column("seq", Integer, nullable=False),
+    UniqueConstraint("feed", "seq"),
+)
+
+feeds_met: Final = Table(
+    "feeds_met",
+    metadata,
+    Column("feed", Integer, ForeignKey("feeds.feed", ondelete="CASCADE"), primary_key=True),
+    Column("met_ms", Integer, nullable=False),
+)
+
+dropped_feeds: Final = Table(
+    "dropped_feeds",
+    metadata,
+    Column("author", Bytes, primary_key=True),
+    Column("dropped_ms", Integer, nullable=False),
+    Index("ix_dropped_feeds_age", "dropped_ms", "author"),
     sqlite_with_rowid=False,
 )

@@ -65,6 +65,9 @@ MANIFESTS_OF: Final = (
 MANIFEST_OF_RELEASE: Final = (
     select(manifests).where(manifests.c.release == bindparam("release")).limit(1)
 )
+RELEASES_STAMP: Final = select(func.count(), func.max(manifests.c.added_ms)).where(
+    manifests.c.release.is_not(None)
+)
 MANIFESTS_AFTER: Final = (
     select(manifests)
     .where(
@@ -235,6 +238,11 @@ class ObjectRepository:
             .values(seeded_ms=now_ms)
         )
 
+    def seeded_ms(self, name: ObjectName) -> int | None:
+        """Return when an object was given to somebody last, or came here."""
+        which = (objects.c.root == name[0]) & (objects.c.size == name[1])
+        return self._connection.execute(select(objects.c.seeded_ms).where(which)).scalar()
+
     # --- Manifests --------------------------------------------------------------------------
 
     def put_manifest(self, row: ManifestRow) -> None:
@@ -263,6 +271,11 @@ class ObjectRepository:
         """Return how the files of one Release are held."""
         row = self._connection.execute(MANIFEST_OF_RELEASE, {"release": release}).first()
         return None if row is None else _manifest(row)
+
+    def releases_stamp(self) -> tuple[int, int]:
+        """Return two numbers that change when the files of another Release are held."""
+        count, newest = self._connection.execute(RELEASES_STAMP).one()
+        return count, newest or 0
 
     def all_manifests(self) -> Iterator[ManifestRow]:
         """Yield every Artifact held, by id."""

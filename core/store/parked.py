@@ -39,6 +39,7 @@ PARKED_AT: Final = (
     .order_by(parked.c.id)
     .limit(bindparam("limit"))
 )
+PARKED_OF_ID: Final = select(*_COLUMNS).where(parked.c.id == bindparam("id"))
 PARKED_OF_AUTHOR: Final = (
     select(*_COLUMNS)
     .where(parked.c.author == bindparam("author"))
@@ -119,6 +120,11 @@ class ParkedRepository:
     def count(self) -> int:
         """Return how many Entries wait."""
         return self.held()[0]
+
+    def get(self, entry_id: EntryId) -> CheckedEntry | None:
+        """Return one Entry that waits."""
+        found = self._entries(PARKED_OF_ID, {"id": entry_id})
+        return found[0] if found else None
 
     def at(self, author: AuthorKey, seq: int) -> CheckedEntry | None:
         """Return an Entry that waits at ``seq``: of several, the one with the lowest id."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from hanse.core.limits import ENVELOPE_SLOTS_MAX
@@ -39,6 +39,20 @@ class PrivateToRepository:
             .where(entries.c.id == entry_id, private_to.c.identity == identity)
         ).first()
         return row is not None
+
+    def parties(self, limit: int) -> list[IdentityId]:
+        """Return every Identity that was sent something sealed, by id."""
+        rows = self._connection.execute(
+            select(private_to.c.identity)
+            .group_by(private_to.c.identity)
+            .order_by(private_to.c.identity)
+            .limit(limit)
+        ).scalars()
+        return [IdentityId(identity) for identity in rows]
+
+    def newest(self) -> int:
+        """Return the highest arrival number of an Entry that has readers, 0 for none."""
+        return self._connection.execute(select(func.max(private_to.c.n))).scalar_one() or 0
 
     def readers(self, entry_id: EntryId, limit: int = ENVELOPE_SLOTS_MAX) -> list[IdentityId]:
         """Return the Identities that may be given this Body."""

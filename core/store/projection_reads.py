@@ -119,6 +119,11 @@ class ProjectionReads:
         )
         return [DeviceRow(**row) for row in rows.mappings()]
 
+    def device(self, device: AuthorKey) -> DeviceRow | None:
+        """Return one Device by its key, whose ever it is."""
+        row = self._connection.execute(select(devices).where(devices.c.device == device)).first()
+        return None if row is None else DeviceRow(**row._mapping)  # noqa: SLF001  a row's columns
+
     def profile(self, identity: IdentityId) -> ProfileRow | None:
         """Return the newest Profile of an Identity."""
         row = self._connection.execute(

@@ -36,6 +36,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     event,
+    text,
 )
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ entries: Final = Table(
     Column("body", Bytes),
     UniqueConstraint("feed", "seq"),
     Index("ix_entries_kind", "kind", "feed", "seq"),
+    Index("ix_entries_missing", "n", sqlite_where=text("body_state = 'absent'")),
     sqlite_autoincrement=True,
 )
 
@@ -256,6 +258,7 @@ profiles: Final = Table(
     Column("sectors", Text, nullable=False),
     Column("lang", Text),
     Column("avatar", Bytes),
+    Index("ix_profiles_avatar", "avatar"),
     sqlite_with_rowid=False,
 )
 
@@ -325,6 +328,7 @@ releases: Final = Table(
     Column("notes", Text, nullable=False),
     Index("ix_releases_listing", "listing", "identity", "time_ms", "author", "seq"),
     Index("ix_releases_artifact", "artifact", "time_ms", "release"),
+    Index("ix_releases_card", "card"),
     Index("ix_releases_identity", "identity"),
 )
 

@@ -12,25 +12,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Self
 
+from hanse.core.store.arrivals import ArrivalRepository
 from hanse.core.store.catalogue_search import CatalogueSearch
 from hanse.core.store.cataloguing import CatalogueKeeper
 from hanse.core.store.certificates import CertificateRepository
 from hanse.core.store.drafts import DraftRepository
 from hanse.core.store.feeds import FeedRepository
 from hanse.core.store.forks import ForkRepository
+from hanse.core.store.intake import IntakeRepository
 from hanse.core.store.jobs import JobRepository
 from hanse.core.store.listings import ListingRepository
+from hanse.core.store.mailbox import MailboxRepository
 from hanse.core.store.memory import Memory
 from hanse.core.store.meta import MetaRepository
 from hanse.core.store.objects import ObjectRepository
 from hanse.core.store.outbox import OutboxRepository
 from hanse.core.store.parked import ParkedRepository
+from hanse.core.store.peers import PeerRepository
 from hanse.core.store.private_to import PrivateToRepository
 from hanse.core.store.projector import Projector
+from hanse.core.store.public_names import PublicNames
 from hanse.core.store.rehash import RehashFault, RehashSlice, rehash
+from hanse.core.store.room import RoomRepository
 from hanse.core.store.search import Fts5Index
 from hanse.core.store.searches import SavedSearchRepository
 from hanse.core.store.secrets import SecretRepository
+from hanse.core.store.traffic import TrafficRepository
+from hanse.core.store.transfers import TransferRepository
 from hanse.core.store.trials import TrialRepository
 
 if TYPE_CHECKING:
@@ -44,10 +52,15 @@ class Repositories:
     """Everything held, by what it is; on one connection and in one transaction."""
 
     feeds: FeedRepository
+    arrivals: ArrivalRepository
     parked: ParkedRepository
     forks: ForkRepository
     outbox: OutboxRepository
+    mailbox: MailboxRepository
     private_to: PrivateToRepository
+    peers: PeerRepository
+    intake: IntakeRepository
+    room: RoomRepository
     index: Fts5Index
     catalogue: CatalogueKeeper
     search: CatalogueSearch
@@ -58,16 +71,24 @@ class Repositories:
     objects: ObjectRepository
     jobs: JobRepository
     trials: TrialRepository
+    public: PublicNames
+    transfers: TransferRepository
+    traffic: TrafficRepository
     saved_searches: SavedSearchRepository
     secrets: SecretRepository
     meta: MetaRepository
 
     def _bind(self, connection: Connection, memory: Memory) -> None:
         self.feeds = FeedRepository(connection, memory)
+        self.arrivals = ArrivalRepository(connection, memory, self.feeds)
         self.parked = ParkedRepository(connection, memory)
         self.forks = ForkRepository(connection)
         self.outbox = OutboxRepository(connection)
+        self.mailbox = MailboxRepository(connection)
         self.private_to = PrivateToRepository(connection)
+        self.peers = PeerRepository(connection)
+        self.intake = IntakeRepository(connection)
+        self.room = RoomRepository(connection)
         self.index = Fts5Index(connection)
         self.catalogue = CatalogueKeeper(connection, self.index)
         self.search = CatalogueSearch(connection)
@@ -78,6 +99,9 @@ class Repositories:
         self.objects = ObjectRepository(connection)
         self.jobs = JobRepository(connection)
         self.trials = TrialRepository(connection)
+        self.public = PublicNames(connection)
+        self.transfers = TransferRepository(connection)
+        self.traffic = TrafficRepository(connection)
         self.saved_searches = SavedSearchRepository(connection)
         self.secrets = SecretRepository(connection)
         self.meta = MetaRepository(connection)

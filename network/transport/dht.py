@@ -12,6 +12,7 @@ Off by a setting.  Which keys there are is ``hanse.network.wire.directory_keys``
 from __future__ import annotations
 
 import logging
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -22,7 +23,7 @@ from libp2p.tools.anyio_service import background_trio_service
 from hanse.core.limits import DHT_KEYS_MAX, DHT_PROVIDERS_ASKED_MAX, PEER_ADDRESSES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from libp2p.abc import IHost
     from libp2p.peer.id import ID
@@ -73,11 +74,11 @@ class Directory:
         """Return how many Peers are in the table."""
         return int(self._dht.get_routing_table_size())
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Take part until cancelled."""
+    @asynccontextmanager
+    async def beside(self) -> AsyncIterator[None]:
+        """Take part; for ``thread.Built.beside``."""
         async with background_trio_service(self._dht):
-            task_status.started()
-            await trio.sleep_forever()
+            yield
 
     async def met(self, peer: ID) -> None:
         """Take a Peer that turned out to be a Hanse into the table; never raises."""

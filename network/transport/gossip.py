@@ -1,7 +1,7 @@
 """GossipSub for hints: two topics, small messages, and a validator that cannot hurt.
 
-* Started after listening and stopped before the host is closed; what was published to nobody is
-  lost, and nobody minds.
+* ``beside`` is entered after listening, and left after the tasks but before the host: what is left
+  under traffic in another order loses its tasks' nursery.
 * libp2p's own rate is per forwarder, so ours is raised and the validator limits each *author*.
   A validator that raises would end the whole thread: it answers False instead.
 * The loop that reads a subscription only fills a queue of its own, the oldest dropped: libp2p's
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -28,7 +29,7 @@ from hanse.core.limits import HINTS_WAITING_MAX
 from hanse.network.transport.hardening import guard_pubsub
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from libp2p.abc import IHost, ISubscriptionAPI
     from libp2p.peer.id import ID
@@ -77,22 +78,30 @@ class Gossip:
         self._turn = trio.Lock()
         self._is_running = False
 
+    @asynccontextmanager
+    async def beside(self) -> AsyncIterator[None]:
+        """Run what needs a host that listens, for ``thread.Built.beside``."""
+        try:
+            async with background_trio_service(self._pubsub), background_trio_service(self._router):
+                with trio.fail_after(_READY_SECONDS):
+                    await self._pubsub.wait_until_ready()
+                yield
+        finally:
+            self._pubsub.seen_messages.stop()  # a thread that would stay for good
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take part until cancelled; started once the topics are subscribed to."""
-        async with background_trio_service(self._pubsub), background_trio_service(self._router):
-            with trio.fail_after(_READY_SECONDS):
-                await self._pubsub.wait_until_ready()
-            async with trio.open_nursery() as nursery:
-                for topic in self._topics:
-                    self._pubsub.set_topic_validator(topic, self._validator(topic), False)  # noqa: FBT003 - not async
-                    subscription = await self._pubsub.subscribe(topic)
-                    nursery.start_soon(self._listen, topic, subscription)
-                self._is_running = True
-                task_status.started()
-                try:
-                    await trio.sleep_forever()
-                finally:
-                    self._is_running = False
+        async with trio.open_nursery() as nursery:
+            for topic in self._topics:
+                self._pubsub.set_topic_validator(topic, self._validator(topic), False)  # noqa: FBT003 - not async
+                subscription = await self._pubsub.subscribe(topic)
+                nursery.start_soon(self._listen, topic, subscription)
+            self._is_running = True
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._is_running = False
 
     async def publish(self, topic: str, data: bytes) -> None:
         """Pass a hint to the mesh; with nobody there, to nobody."""
@@ -123,7 +132,7 @@ class Gossip:
         return is_news
 
     # Any: libp2p's subscription is an async iterator it does not type.
-    async def _listen(self, topic: str, subscription: ISubscriptionAPI | Any) -> None:  # noqa: ANN401
+    async def _listen(self, topic: str, subscription: ISubscriptionAPI | Any) -> None:
         while True:
             message = await subscription.get()
             self._heard.append((topic, bytes(message.data)))

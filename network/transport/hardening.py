@@ -1,73 +1,128 @@
-"""What libp2p needs before it may be imported here, and what is made safe in it.
+"""What in libp2p lets one Peer end the program or fill its memory, and is stopped here.
 
-libp2p names ``fastecdsa``, which has no wheel for Linux and macOS and would need a compiler.  It
-serves P-256 keys only, and Hanse has none: a Device key is Ed25519.  So the lock leaves it out,
-and where it is absent a stand-in takes its names.  The stand-in computes nothing; whoever uses
-it gets an exception that says so.  This module refuses to know who is at the other end.
+Each replaces a private name of exactly the version that is pinned, and each has a test that
+attacks it (``tests/hostile/network``):
+
+* ``bound_negotiation``: a line of multistream-select is at most 1 KiB.  The library reads whatever
+  length is announced, before it knows who speaks.
+* ``guard_peerstore``: what Peers tell of themselves is kept in measure, and many of them do not
+  push out our own key, which has no address and so would be the first to go.
+* ``guard_pubsub``: a message that breaks while it is checked is dropped, and its numbers do not
+  begin again after a restart: others know the old ones and would drop the new messages.
+* ``quieten``: what the library says of Peers goes to our log at debug, or a hostile one fills it;
+  what it says to the root logger (and so to the terminal) goes the same way.
+
+``use_safe_parts`` puts in place what is the same for every host of this program.
 """
 
 from __future__ import annotations
 
-import sys
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
-from types import ModuleType
-from typing import Final, NoReturn
+import logging
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
-_ABSENT: Final = "fastecdsa"
-_MODULES: Final = ("", ".curve", ".keys", ".point", ".encoding", ".encoding.sec1", ".encoding.util")
+from libp2p.exceptions import ParseError
+from libp2p.network.connection import swarm_connection
+from libp2p.protocol_muxer import multiselect_communicator
+from libp2p.stream_muxer import muxer_multistream
+from libp2p.stream_muxer.yamux import yamux
+from libp2p.transport.tcp import tcp
+from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 
+from hanse.core.limits import (
+    ADVERTISED_ADDRESSES_MAX,
+    ADVERTISED_PROTOCOL_CHARACTERS_MAX,
+    ADVERTISED_PROTOCOLS_MAX,
+    NEGOTIATION_SIZE_BYTES_MAX,
+    STREAM_WINDOW_BYTES_MAX,
+)
+from hanse.network.transport.muxer import SafeStream, SafeYamux
+from hanse.network.transport.sockets import BufferedTCP
 
-class P256Unavailable(NotImplementedError):
-    """Something reached for a P-256 key; Hanse speaks Ed25519 and installs no such library."""
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-    def __init__(self, name: str) -> None:
-        """Name what was reached for."""
-        super().__init__(
-            f"{name} is not there: P-256 keys are not supported, every Hanse uses Ed25519 "
-            f"(the package {_ABSENT} is left out on purpose)"
-        )
+log = logging.getLogger(__name__)
 
-
-class _Missing:
-    """One name of the absent library: may be imported and annotated with, never used."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __call__(self, *_args: object, **_kwargs: object) -> NoReturn:
-        raise P256Unavailable(self._name)
-
-    def __getattr__(self, attribute: str) -> NoReturn:
-        raise P256Unavailable(f"{self._name}.{attribute}")
+_LIBRARY: Final = "libp2p"
 
 
-class _StandIn(ModuleType):
-    """A module of the absent library, whose every name is a ``_Missing``."""
-
-    def __getattr__(self, attribute: str) -> _Missing:
-        if attribute.startswith("__"):  # what the import system asks is answered truly
-            raise AttributeError(attribute)
-        return _Missing(f"{self.__name__}.{attribute}")
-
-
-def stand_in_for_fastecdsa() -> bool:
-    """Register the stand-in unless the real library is installed; tell whether it is in use."""
-    present = sys.modules.get(_ABSENT)
-    if present is not None:
-        return isinstance(present, _StandIn)
-    if find_spec(_ABSENT) is not None:
-        return False
-    for suffix in _MODULES:
-        name = _ABSENT + suffix
-        module = _StandIn(name)
-        module.__spec__ = ModuleSpec(name, loader=None, is_package=True)
-        module.__path__ = []
-        sys.modules[name] = module
-        parent, _, leaf = name.rpartition(".")
-        if parent:
-            setattr(sys.modules[parent], leaf, module)
-    return True
+def use_safe_parts() -> None:
+    """Put our classes and functions where the library looks for its own; may be called again."""
+    quieten()
+    bound_negotiation()
+    yamux.MAX_WINDOW_SIZE = STREAM_WINDOW_BYTES_MAX
+    # Hard-coded there: a subclass given to new_host is ignored.
+    muxer_multistream.Yamux = SafeYamux  # type: ignore[misc]
+    yamux.YamuxStream = SafeStream  # type: ignore[misc]
+    tcp.TrioTCPStream = BufferedTCP  # type: ignore[misc]
 
 
-stand_in_for_fastecdsa()  # before any ``import libp2p``, in this file and in this package
+class _Relay(logging.Handler):
+    """Repeats at debug, under our own name, what the library logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s: %s", record.name, record.getMessage(), exc_info=record.exc_info)
+
+
+def quieten() -> None:
+    """Take the library's log records, of which Peers decide the number."""
+    logger = logging.getLogger(_LIBRARY)
+    if not any(isinstance(handler, _Relay) for handler in logger.handlers):
+        logger.addHandler(_Relay(logging.WARNING))
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    # This module logs by the root logger's functions, which are methods of any logger.
+    swarm_connection.logging = logging.getLogger(  # type: ignore[assignment]
+        swarm_connection.__name__
+    )
+
+
+def bound_negotiation() -> None:
+    """Let no line of a negotiation be longer than any honest one."""
+
+    async def read_line(reader: Any) -> bytes:
+        line = await read_varint_prefixed_bytes_limited(reader, NEGOTIATION_SIZE_BYTES_MAX)
+        if not line.endswith(b"\n"):
+            raise ParseError("a line of a negotiation has no end")
+        return line[:-1]
+
+    multiselect_communicator.read_delim = read_line
+
+
+def guard_peerstore(peerstore: Any, own_id: Any) -> None:
+    """Keep at most a fixed number of addresses and protocols of each Peer, and always our key."""
+    add_addrs, add_protocols = peerstore.add_addrs, peerstore.add_protocols
+    enforce = peerstore._enforce_peer_limit
+
+    def add_some_addrs(peer_id: Any, addrs: Sequence[Any], ttl: int = 0) -> None:
+        known = peerstore.addrs(peer_id) if peer_id in peerstore.peers_with_addrs() else []
+        room = max(0, ADVERTISED_ADDRESSES_MAX - len(known))
+        add_addrs(peer_id, list(addrs)[:room], ttl)
+
+    def add_some_protocols(peer_id: Any, protocols: Sequence[str]) -> None:
+        known = peerstore.get_protocols(peer_id) if peerstore.has_peer(peer_id) else []
+        room = max(0, ADVERTISED_PROTOCOLS_MAX - len(known))
+        short = [name for name in protocols if len(name) <= ADVERTISED_PROTOCOL_CHARACTERS_MAX]
+        add_protocols(peer_id, short[:room])
+
+    def enforce_but_keep_ours() -> None:
+        ours = peerstore.peer_data_map[own_id]
+        enforce()
+        peerstore.peer_data_map[own_id] = ours
+
+    peerstore.add_addrs, peerstore.add_protocols = add_some_addrs, add_some_protocols
+    peerstore._enforce_peer_limit = enforce_but_keep_ours
+
+
+def guard_pubsub(pubsub: Any) -> None:
+    """Let a message that raises while it is checked be dropped, and number ours by the time."""
+    push = pubsub.push_msg
+
+    async def push_or_drop(*args: Any, **kwargs: Any) -> None:
+        with suppress(Exception):
+            await push(*args, **kwargs)
+
+    pubsub.push_msg, pubsub.counter = push_or_drop, time.time_ns()

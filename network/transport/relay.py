@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -23,6 +24,7 @@ from libp2p.relay.circuit_v2.protocol import PROTOCOL_ID, CircuitV2Protocol
 from libp2p.relay.circuit_v2.resources import RelayLimits
 from libp2p.relay.circuit_v2.transport import CircuitV2Transport
 from libp2p.tools.anyio_service import background_trio_service
+from multiaddr import Multiaddr
 
 from hanse.core.limits import (
     RELAY_BYTES_MAX,
@@ -32,9 +34,10 @@ from hanse.core.limits import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from libp2p.abc import IHost
     from libp2p.peer.id import ID
-    from multiaddr import Multiaddr
 
 _log: Final = logging.getLogger(__name__)
 
@@ -63,13 +66,13 @@ class Relay:
         )
         self._until: dict[ID, float] = {}
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve circuits until cancelled."""
+    @asynccontextmanager
+    async def beside(self) -> AsyncIterator[None]:
+        """Serve circuits; for ``thread.Built.beside``."""
         async with background_trio_service(self._protocol):
             with trio.fail_after(_ASK_SECONDS):
                 await self._protocol.event_started.wait()
-            task_status.started()
-            await trio.sleep_forever()
+            yield
 
     def relays(self) -> tuple[ID, ...]:
         """Return the relays that let others reach us now."""
@@ -85,8 +88,9 @@ class Relay:
         try:
             with trio.move_on_after(_ASK_SECONDS):
                 stream = await self._host.new_stream(relay, [PROTOCOL_ID])
-                if await self._transport._make_reservation(stream, relay):  # noqa: SLF001 - the public way starts a worker that swallows cancellation
-                    until = float(self._transport._reservations[relay])  # noqa: SLF001
+                # The public way starts a worker that swallows cancellation.
+                if await self._transport._make_reservation(stream, relay):
+                    until = float(self._transport._reservations[relay])
                     self._until[relay] = until
                     return max(_RENEW_SECONDS_MIN, (until - time.time()) / 2)
         except Exception as error:  # noqa: BLE001 - the same as a refusal
@@ -101,10 +105,10 @@ class Relay:
         self._until.pop(relay, None)
         return None
 
-    async def dial(self, address: Multiaddr) -> None:
+    async def dial(self, address: str) -> None:
         """Connect through a circuit address ``<relay>/p2p-circuit/p2p/<peer id>``.
 
         Raises what libp2p raises, or ``trio.TooSlowError``; the swarm holds the connection then.
         """
         with trio.fail_after(_DIAL_SECONDS):
-            await self._transport.dial(address)
+            await self._transport.dial(Multiaddr(address))

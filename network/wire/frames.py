@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LENGTH_SIZE_BYTES: Final = 4
 
+_PORTION_SIZE_BYTES: Final = 16 * 1024  # of a tail: from here on a portion is worth its own object
+
 
 class ProtocolViolation(VerificationFailed):
     """A Peer broke a rule of a protocol; ``where`` names it, ``reason`` is a stable word.
@@ -90,56 +92,117 @@ class FrameReader:
         self._messages = messages
         self._held = bytearray()
         self._awaiting: object | None = None  # a message whose tail is not whole yet
-        self._tail_bytes = 0
+        self._tail = _Tail(0)
 
     @property
     def held_bytes(self) -> int:
         """Return how many bytes wait for the rest of their frame or tail."""
-        return len(self._held)
+        return len(self._held) + self._tail.held_bytes
 
     @property
     def is_between_frames(self) -> bool:
         """Say whether the stream may end here."""
         return not self._held and self._awaiting is None
 
+    @property
+    def awaiting(self) -> object | None:
+        """Return the message whose tail is coming in, or ``None``."""
+        return self._awaiting
+
+    @property
+    def tail_held_bytes(self) -> int:
+        """Return how much of that tail has come."""
+        return self._tail.held_bytes
+
+    def take_partial_tail(self) -> bytes:
+        """Return what came of a tail when the stream ended in it; nothing is read afterwards."""
+        tail, self._tail = self._tail.whole(), _Tail(0)
+        return tail
+
     def feed(self, data: bytes | bytearray | memoryview) -> list[Framed]:
         """Take what came and return each message that is whole; raises ``ProtocolViolation``."""
-        self._held += data
-        found = []
-        while (framed := self._next()) is not None:
-            found.append(framed)
+        if self._awaiting is not None and len(data) < self._tail.missing_bytes:
+            self._tail.add(data)  # nearly all that comes is the middle of a tail
+            return []
+        found: list[Framed] = []
+        rest = memoryview(data)
+        while rest:
+            if self._awaiting is None:
+                raw, rest = self._frame(rest)
+                if raw is not None and (framed := self._begin(self._messages.read(raw))):
+                    found.append(framed)
+                continue
+            now = rest[: self._tail.missing_bytes]
+            rest = rest[len(now) :]
+            self._tail.add(now)
+            if not self._tail.missing_bytes:
+                found.append(Framed(self._awaiting, self._tail.whole()))
+                self._awaiting, self._tail = None, _Tail(0)
         return found
 
-    def _next(self) -> Framed | None:
-        if self._awaiting is None:
-            raw = self._frame()
-            if raw is None:
-                return None
-            message = self._messages.read(raw)
-            size = self._messages.tail_bytes(message)
-            if not size:
-                return Framed(message)
-            if not 0 < size <= STREAM_TAIL_SIZE_BYTES_MAX:
-                raise self._messages.violation("too_big")
-            self._awaiting, self._tail_bytes = message, size
-        if len(self._held) < self._tail_bytes:
-            return None
-        tail = bytes(memoryview(self._held)[: self._tail_bytes])
-        del self._held[: self._tail_bytes]
-        message, self._awaiting = self._awaiting, None
-        return Framed(message, tail)
+    def _begin(self, message: object) -> Framed | None:
+        """Return a message that has no tail; begin to wait for the tail of another."""
+        size = self._messages.tail_bytes(message)
+        if not size:
+            return Framed(message)
+        if not 0 < size <= STREAM_TAIL_SIZE_BYTES_MAX:
+            raise self._messages.violation("too_big")
+        self._awaiting, self._tail = message, _Tail(size)
+        return None
 
-    def _frame(self) -> bytes | None:
-        if len(self._held) < LENGTH_SIZE_BYTES:
-            return None
-        size = int.from_bytes(self._held[:LENGTH_SIZE_BYTES], "big")
+    def _frame(self, rest: memoryview) -> tuple[bytes | None, memoryview]:
+        """Take what one frame lacks; return the frame when it is whole, and what is left."""
+        held = self._held
+        if (lacks := LENGTH_SIZE_BYTES - len(held)) > 0:
+            held += rest[:lacks]
+            rest = rest[lacks:]
+            if len(held) < LENGTH_SIZE_BYTES:
+                return None, rest
+        size = int.from_bytes(held[:LENGTH_SIZE_BYTES], "big")
         if not size:
             raise self._messages.violation("bad_frame")
         if size > self._messages.frame_bytes_max:
             raise self._messages.violation("too_big")
-        end = LENGTH_SIZE_BYTES + size
-        if len(self._held) < end:
-            return None
-        raw = bytes(memoryview(self._held)[LENGTH_SIZE_BYTES:end])
-        del self._held[:end]
-        return raw
+        lacks = LENGTH_SIZE_BYTES + size - len(held)
+        held += rest[:lacks]
+        rest = rest[lacks:]
+        if len(held) < LENGTH_SIZE_BYTES + size:
+            return None, rest
+        raw = bytes(memoryview(held)[LENGTH_SIZE_BYTES:])
+        held.clear()
+        return raw, rest
+
+
+class _Tail:
+    """The raw bytes behind a frame, kept in the portions they came in and joined once.
+
+    Small portions share one buffer, so that a Peer that sends byte by byte costs no more.
+    """
+
+    __slots__ = ("_portions", "_size", "held_bytes")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self.held_bytes = 0
+        self._portions: list[bytes | bytearray | memoryview] = []
+
+    @property
+    def missing_bytes(self) -> int:
+        return self._size - self.held_bytes
+
+    def add(self, data: bytes | bytearray | memoryview) -> None:
+        """Take the next portion; what cannot change any more is kept as it is."""
+        self.held_bytes += len(data)
+        if len(data) < _PORTION_SIZE_BYTES:
+            if not self._portions or not isinstance(self._portions[-1], bytearray):
+                self._portions.append(bytearray())
+            last = self._portions[-1]
+            assert isinstance(last, bytearray)
+            last += data
+        elif isinstance(data.obj if isinstance(data, memoryview) else data, bytes):
+            self._portions.append(data)
+        else:
+            self._portions.append(bytes(data))
+
+    def whole(self) -> bytes:
+        return b"".join(self._portions)

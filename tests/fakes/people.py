@@ -65,7 +65,12 @@ class Person:
         return engine
 
     def restore_to(
-        self, folder: Path, source: Path | None, phrase: Phrase | None = None
+        self,
+        folder: Path,
+        source: Path | None,
+        phrase: Phrase | None = None,
+        *,
+        is_mirror: bool = False,
     ) -> tuple[Person, Restored]:
         """Restore this Identity as a new Device in folders below ``folder``."""
         home = Home(folder / "data", folder / "config")
@@ -80,6 +85,7 @@ class Person:
             clock=self.clock,
             chance=chance,
             kdf=CHEAP,
+            is_mirror=is_mirror,
         )
         person = Person(
             self.name, home, phrase or self.phrase, restored.account, self.clock, chance

@@ -114,7 +114,7 @@ def test_every_use_of_the_stand_in_says_why_it_is_not_there(use: str) -> None:
     printed = run_python(f"""
         try:
             {use}
-        except hanse.network.transport.hardening.P256Unavailable as error:
+        except hanse.network.transport.standin.P256Unavailable as error:
             print(error)
     """)
     assert "P-256 keys are not supported" in printed
@@ -124,10 +124,10 @@ def test_every_use_of_the_stand_in_says_why_it_is_not_there(use: str) -> None:
 def test_real_library_wins_where_it_is_installed() -> None:
     printed = run_python("""
         import types
-        from hanse.network.transport import hardening
+        from hanse.network.transport import standin
         for name in [name for name in sys.modules if name.partition(".")[0] == "fastecdsa"]:
             del sys.modules[name]
-        hardening.find_spec = lambda name: "installed"
-        print(hardening.stand_in_for_fastecdsa(), "fastecdsa" in sys.modules)
+        standin.find_spec = lambda name: "installed"
+        print(standin.stand_in_for_fastecdsa(), "fastecdsa" in sys.modules)
     """)
     assert printed == "False False\n"

@@ -81,10 +81,10 @@ RULES = [
         except_in=("core/limits.py",),
     ),
     Rule(
-        "only the hardening knows the library that is left out",
+        "only the stand-in knows the library that is left out",
         "fast" + "ecdsa",
         "import fast" + "ecdsa",
-        except_in=("network/transport/hardening.py",),
+        except_in=("network/transport/standin.py",),
     ),
     Rule(
         "data files are read with importlib.resources: __file__ is wrong in a bundle",

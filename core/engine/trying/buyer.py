@@ -94,6 +94,7 @@ if TYPE_CHECKING:
     from hanse.core.engine.trying.views import TrialView, VerdictView
     from hanse.core.model.card import ModelCard
     from hanse.core.model.control import Control
+    from hanse.core.model.ids import AuthorKey
     from hanse.core.model.running import ModelRunner
     from hanse.core.model.trial import Granted, SignedQuery, Way
     from hanse.core.store.unit_of_work import Repositories, UnitOfWork
@@ -101,7 +102,7 @@ if TYPE_CHECKING:
 ASKED_MS: Final = 14 * DAY_MS  # how long a REQUEST may be granted
 _ACCURACY: Final = "accuracy"
 _ERROR: Final = "error"  # no share of right answers: outputs are figures
-_ROOM_BYTES: Final = TRIAL_FILE_SIZE_BYTES_MAX * 3 // 4  # for queries; Entries need the rest
+_ROOM_PERCENT: Final = 75  # of a file for queries; what stands around them needs the rest
 
 
 class NoShareOfRight(WrongUse):
@@ -312,10 +313,16 @@ class Buying:
             entries = enclosed(self._context, reads, steps)
         return write_trial_file(TrialFile(self._context.identity, trial, entries))
 
-    def next_queries(self, trial: bytes, most: int = TRIAL_FILE_MESSAGES_MAX) -> bytes:
+    def next_queries(
+        self,
+        trial: bytes,
+        most: int = TRIAL_FILE_MESSAGES_MAX,
+        most_bytes: int = TRIAL_FILE_SIZE_BYTES_MAX,
+    ) -> bytes:
         """Return a file with the next queries, at most so many; raise ``NothingToAsk``.
 
-        The same queries again, until their answers were taken.
+        Longer than ``most_bytes`` it is only where one query alone is.  The same queries again,
+        until their answers were taken.
         """
         with self._context.store.reads() as reads:
             row = self._row(reads, trial)
@@ -327,7 +334,7 @@ class Buying:
             raise NothingToAsk(trial=trial, reason=view.over)
         asking = self._asking(found.granted)
         messages: list[Message] = []
-        room = _ROOM_BYTES
+        room = most_bytes * _ROOM_PERCENT // 100
         for i in range(row.answers, min(row.answers + most, len(asking.order))):
             signed = asking.query(i)
             room -= len(signed.raw) + 256
@@ -507,6 +514,12 @@ class Buying:
         """Return a Trial as it stands now."""
         with self._context.store.reads() as reads:
             return view_of(self._context, reads, self._row(reads, trial))
+
+    def granted_by(self, trial: bytes) -> AuthorKey | None:
+        """Return the Device that granted a Trial and so answers in it; ``None`` for none yet."""
+        with self._context.store.reads() as reads:
+            row = reads.trials.get(EntryId(trial), BUYER)
+        return None if row is None else row.seller
 
     def verdict(self, trial: bytes) -> VerdictView:
         """Say what the answers decide so far; "continue" and nothing else before they do."""

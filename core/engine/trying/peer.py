@@ -42,6 +42,11 @@ class NoReplyYet(Refused):
 class TrialPeer(Protocol):
     """The seller of one Trial, however he is reached."""
 
+    @property
+    def most_bytes(self) -> int:
+        """Return how long what is handed over, and what comes back, may be."""
+        ...
+
     def ask(self, steps: bytes, control: Control) -> bytes:
         """Hand over the buyer's steps; return the seller's."""
         ...
@@ -57,6 +62,11 @@ class LocalTrialPeer:
 
     seller: Answering
     pace: Pace = field(default_factory=NotWaiting)
+
+    @property
+    def most_bytes(self) -> int:
+        """Return how long a trial file may be."""
+        return TRIAL_FILE_SIZE_BYTES_MAX
 
     def ask(self, steps: bytes, control: Control) -> bytes:
         """Let the other engine decide."""
@@ -76,6 +86,11 @@ class FileTrialPeer:
 
     outgoing: Path
     incoming: Path
+
+    @property
+    def most_bytes(self) -> int:
+        """Return how long a trial file may be."""
+        return TRIAL_FILE_SIZE_BYTES_MAX
 
     def ask(self, steps: bytes, control: Control) -> bytes:
         """Write the steps and read the reply, or raise ``NoReplyYet``."""

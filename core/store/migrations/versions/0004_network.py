@@ -22,11 +22,13 @@ def upgrade() -> None:
         sa.Column("is_kept", sa.Boolean(create_constraint=False), nullable=False),
         sa.Column("roles", sa.Text, nullable=False),
         sa.Column("program", sa.Text, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
         sa.Column("arrivals_epoch", sa.LargeBinary),
         sa.Column("arrivals_n", sa.Integer),
         sa.Column("reconciled_ms", sa.Integer),
         sa.Column("met_ms", sa.Integer, nullable=False),
         sa.Column("seen_ms", sa.Integer),
+        sa.Column("answered_ms", sa.Integer),
         sa.Column("tried_ms", sa.Integer),
         sa.Column("failures", sa.Integer, nullable=False),
         sa.Column("reason", sa.Text),
@@ -56,6 +58,8 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_transfers_state", "transfers", ["state", "priority", "transfer"])
+    op.create_index("ix_releases_card", "releases", ["card"])
+    op.create_index("ix_profiles_avatar", "profiles", ["avatar"])
     op.create_table(
         "traffic",
         sa.Column("root", sa.LargeBinary, primary_key=True),
@@ -82,6 +86,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_mailbox_author", "mailbox", ["author", "reader"])
+    op.create_index("ix_mailbox_reader", "mailbox", ["reader", "n"])
     op.create_index("ix_mailbox_until", "mailbox", ["until_ms"])
     op.create_table(
         "mailbox_readers",
@@ -112,10 +117,38 @@ def upgrade() -> None:
     )
     op.create_table(
         "muted",
-        sa.Column("entry", sa.LargeBinary, primary_key=True),
+        sa.Column("place", sa.Integer, primary_key=True),
+        sa.Column("entry", sa.LargeBinary, nullable=False, unique=True),
         sa.Column("identity", sa.LargeBinary, nullable=False),
         sa.Column("sort", sa.Text, nullable=False),
         sa.Column("day", sa.Integer, nullable=False),
+        sa.Column("listing", sa.LargeBinary),
+    )
+    op.create_index("ix_muted_identity", "muted", ["identity", "sort", "day"])
+    op.create_index("ix_muted_listing", "muted", ["listing"])
+    op.create_table(
+        "late_arrivals",
+        sa.Column("n", sa.Integer, primary_key=True),
+        sa.Column(
+            "feed", sa.Integer, sa.ForeignKey("feeds.feed", ondelete="CASCADE"), nullable=False
+        ),
+        sa.Column("seq", sa.Integer, nullable=False),
+        sa.UniqueConstraint("feed", "seq"),
+    )
+    op.create_table(
+        "feeds_met",
+        sa.Column(
+            "feed", sa.Integer, sa.ForeignKey("feeds.feed", ondelete="CASCADE"), primary_key=True
+        ),
+        sa.Column("met_ms", sa.Integer, nullable=False),
+    )
+    op.create_table(
+        "dropped_feeds",
+        sa.Column("author", sa.LargeBinary, primary_key=True),
+        sa.Column("dropped_ms", sa.Integer, nullable=False),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_muted_identity", "muted", ["identity", "day"])
+    op.create_index("ix_dropped_feeds_age", "dropped_feeds", ["dropped_ms", "author"])
+    op.create_index(
+        "ix_entries_missing", "entries", ["n"], sqlite_where=sa.text("body_state = 'absent'")
+    )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hanse.core.store.outbox import OutboxState
+from hanse.core.model.delivery import DeliveryState
 from tests.fakes.author import Author
 from tests.unit.core.store.conftest import NOW_MS
 
@@ -27,7 +27,7 @@ def test_an_announcement_is_due_at_once_and_names_its_entry(uow, device):
     message = uow.outbox.announce(device.ids[2], NOW_MS)
     (due,) = uow.outbox.due(NOW_MS)
     assert (due.message, due.to, due.entry_id) == (message, None, device.ids[2])
-    assert (due.state, due.tries, due.created_ms) == (OutboxState.QUEUED, 0, NOW_MS)
+    assert (due.state, due.tries, due.created_ms) == (DeliveryState.QUEUED, 0, NOW_MS)
     assert uow.outbox.due(NOW_MS - 1) == []
 
 
@@ -39,7 +39,7 @@ def test_a_newer_announcement_takes_the_place_of_one_not_sent_yet(uow, device):
 
 def test_an_announcement_on_its_way_stays(uow, device):
     first = uow.outbox.announce(device.ids[1], NOW_MS)
-    uow.outbox.mark(first, OutboxState.SENT, NOW_MS + 1)
+    uow.outbox.mark(first, DeliveryState.SENT, NOW_MS + 1)
     second = uow.outbox.announce(device.ids[2], NOW_MS)
     assert [it.message for it in uow.outbox.due(NOW_MS + 1)] == [second, first]
 
@@ -56,13 +56,13 @@ def test_deliveries_are_kept_until_somebody_has_them(uow, device):
     reader = Author("reader").identity
     message = uow.outbox.send(reader, device.ids[2], NOW_MS)
     assert uow.outbox.get(message).to == reader
-    uow.outbox.mark(message, OutboxState.SENT, NOW_MS + 60_000)
+    uow.outbox.mark(message, DeliveryState.SENT, NOW_MS + 60_000)
     assert uow.outbox.due(NOW_MS) == []
     (due,) = uow.outbox.due(NOW_MS + 60_000)
-    assert (due.tries, due.state) == (1, OutboxState.SENT)
-    uow.outbox.mark(message, OutboxState.ACKNOWLEDGED)
+    assert (due.tries, due.state) == (1, DeliveryState.SENT)
+    uow.outbox.mark(message, DeliveryState.ACKNOWLEDGED)
     assert uow.outbox.due(NOW_MS * 2) == []
-    assert uow.outbox.get(message).state is OutboxState.ACKNOWLEDGED
+    assert uow.outbox.get(message).state is DeliveryState.ACKNOWLEDGED
     assert uow.outbox.get(message + 1) is None
 
 
