@@ -514,11 +514,13 @@ class HolderClient:
 
     def _next(self) -> FromHolder:
         """Wait for the next message; tell the holder of Ctrl-C meanwhile."""
-        while not self._is_ready(_LOOK_SECONDS):
+        while True:
+            # Before every message, not only when none is there: much progress is no excuse.
             if self._is_interrupted and not self._is_ending:
                 self._is_ending = True
                 self._send(Cancel())
-        return self._receive()
+            if self._is_ready(_LOOK_SECONDS):
+                return self._receive()
 
     def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
         """End the command in good order; the second time, do not wait for that."""

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import psutil
 
+from hanse.app.health import counters
 from hanse.app.holder import Holder
 from hanse.app.version import program_version
 from hanse.app.workers import JobRunner
@@ -357,6 +358,7 @@ class Runtime:
             if self._fault is None
             else {"code": self._fault.code, "values": self._fault.values},
             "network": None if network is None else network.health(),
+            "counters": counters(self.engine, () if network is None else network.connections()),
             "has_jobs": jobs is not None,
             "clients": 0 if self._holder is None else self._holder.clients,
             "memory_bytes": process.memory_info().rss,

@@ -136,3 +136,15 @@ class Mesh(Protocol):
     async def heard(self) -> tuple[str, bytes]:
         """Wait for the next message: its topic and what it says; our own come back too."""
         ...
+
+
+class Directory(Protocol):
+    """Who says to hold what, kept by strangers; never raises, and every answer is a hint."""
+
+    async def provide(self, key: str) -> bool:
+        """Say that we hold what ``key`` stands for; False when nobody took it."""
+        ...
+
+    async def providers(self, key: str) -> Sequence[tuple[AuthorKey, Sequence[str]]]:
+        """Return Devices that say to hold it, with multiaddr texts to try."""
+        ...

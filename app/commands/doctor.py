@@ -16,15 +16,15 @@ import sqlite3
 import stat
 import sys
 import zipfile
-from dataclasses import dataclass
-from enum import Enum, unique
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hanse.app.answers import Answer, plain
 from hanse.app.columns import pairs
+from hanse.app.commands import doctor_network
 from hanse.app.commands.certify_shown import layer_name
+from hanse.app.commands.findings import Finding, State
 from hanse.app.commands.ledger import refuse_existing
 from hanse.app.logs import LOG_FILE, redact
 from hanse.app.paths import log_folder
@@ -46,7 +46,7 @@ from hanse.core.model.ids import IdentityId
 from hanse.core.sentences import LANGUAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from hanse.app.desk import Desk
 
@@ -77,25 +77,7 @@ class DoctorFound(HanseError):
     exit_code = EXIT_NO
 
 
-@unique
-class State(Enum):
-    """How serious a finding is."""
-
-    FINE = "fine"
-    NOTE = "note"
-    WRONG = "wrong"
-
-
 _GRADES: Final = {"full": State.FINE, "limits": State.NOTE, "none": State.WRONG}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at, and the sentence that says how it is."""
-
-    state: State
-    code: str
-    values: Mapping[str, object]
 
 
 def doctor(desk: Desk, *, bundle: Path | None) -> Answer:
@@ -103,12 +85,22 @@ def doctor(desk: Desk, *, bundle: Path | None) -> Answer:
     if bundle is not None:
         refuse_existing(bundle)
     findings = [*_versions(), *_testing(), *_person(desk), *_accounts(desk)]
+    networks: dict[str, object] = {}
+    for folder in account_folders(desk.hanse.base):
+        found, networks[str(folder)] = doctor_network.look(desk, folder)
+        findings += found
+    findings += doctor_network.promises()
     wrong = sum(1 for it in findings if it.state is State.WRONG)
     lines = list(
         pairs([(desk.say(f"doctor.state.{it.state.value}"), _said(desk, it)) for it in findings])
     )
     lines += ["", desk.say("doctor.wrong" if wrong else "doctor.fine")]
-    result = {"findings": findings, "libraries": _libraries(), "bundle": bundle}
+    result = {
+        "findings": findings,
+        "libraries": _libraries(),
+        "networks": networks,
+        "bundle": bundle,
+    }
     if bundle is not None:
         _write_bundle(bundle, plain(result), lines)
         lines.append(desk.say("doctor.bundle", path=bundle))

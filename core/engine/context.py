@@ -30,7 +30,7 @@ from hanse.core.ledger.identities import MIRROR_KINDS
 from hanse.core.ledger.kinds import Body, InnerBody, encode_body, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hanse.core.clock import Chance, Clock
     from hanse.core.crypto.boxes import BoxSecret
@@ -71,6 +71,8 @@ class Context:
     public: KeystorePublic
     copy_state: CopyState
     keys: Unlocked | None = field(default=None, repr=False)
+    #: Told after each commit that added own Entries; on any thread, must not wait or raise.
+    on_own: list[Callable[[], None]] = field(default_factory=list, repr=False)
     _leaving: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @property
@@ -106,6 +108,10 @@ class Context:
         """Return the random salt every public Body carries."""
         return self.chance.bytes(16)
 
+    def _tell_own(self) -> None:
+        for told in tuple(self.on_own):
+            told()
+
     # --- own Entries ------------------------------------------------------------------------
 
     def append_own(
@@ -122,6 +128,7 @@ class Context:
             uow, keys.device_signer, kind_of(body), encode_body(body), refs=refs, now_ms=when
         )
         uow.outbox.announce(entry.entry_id, when)
+        uow.after_commit(self._tell_own)
         return entry
 
     def append_private(
@@ -153,6 +160,7 @@ class Context:
         uow.outbox.announce(entry.entry_id, now_ms)
         for reader in sorted(set(to) - {self.identity}):
             uow.outbox.send(reader, entry.entry_id, now_ms)
+        uow.after_commit(self._tell_own)
         return entry
 
     def note_leaving(self, held: Repositories) -> None:

@@ -189,6 +189,13 @@ class Peering:
                 raise PeerUnknown(found=device.hex())
             return _view(reads, row, reads.peers.delegations([device]))
 
+    def views_of(self, devices: Sequence[AuthorKey]) -> dict[AuthorKey, PeerView]:
+        """Show those of ``devices`` that are known."""
+        with self._context.store.reads() as reads:
+            found = [reads.peers.get(device) for device in devices]
+            proven = reads.peers.delegations(devices)
+            return {row.device: _view(reads, row, proven) for row in found if row is not None}
+
     def named(self, text: str) -> AuthorKey:
         """Say which known Peer is meant by its peer id, an address, a link or hexadecimal digits.
 

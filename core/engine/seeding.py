@@ -36,8 +36,13 @@ from hanse.core.artifacts.tree import (
 )
 from hanse.core.engine.giving import Giving
 from hanse.core.engine.release_parts import small_here
-from hanse.core.limits import PIECE_SIZE_BYTES, SEEDED_ASKED_MAX, SEEDED_PROOFS_REMEMBERED_MAX
-from hanse.core.model.ids import IdentityId
+from hanse.core.limits import (
+    PIECE_SIZE_BYTES,
+    SEEDED_ASKED_MAX,
+    SEEDED_PROOFS_REMEMBERED_MAX,
+    SEEDED_PROVIDED_MAX,
+)
+from hanse.core.model.ids import EntryId, IdentityId
 from hanse.core.model.transfer import (
     PRIORITY_SEED,
     Bitmap,
@@ -244,6 +249,24 @@ class Seeding:
             out_bytes=went + sum(waiting.values()),
             is_seeding_followed=self.is_seeding_followed,
         )
+
+    def manifest_of(self, release: bytes) -> bytes | None:
+        """Return the id under which the files of a Release are sought, where it is known."""
+        with self._context.store.reads() as reads:
+            row = reads.listings.release(EntryId(release))
+        if row is None:
+            return None
+        return row.artifact if row.seal is None else row.seal.manifests[1]
+
+    def manifests(self, most: int = SEEDED_PROVIDED_MAX) -> tuple[bytes, ...]:
+        """Return the ids under which what is held here is sought: of the newest Releases first.
+
+        The sealed Manifest, or the plain one of what is given in the clear.
+        """
+        with self._context.store.reads() as reads:
+            rows = [row for row in reads.objects.all_manifests() if row.release is not None]
+        rows.sort(key=lambda row: (-row.added_ms, row.artifact))
+        return tuple(row.artifact if row.sealed is None else row.sealed for row in rows[:most])
 
     def _seeded(
         self, held: Repositories, row: ManifestRow, waiting: Counter[ObjectName]

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from hanse.core.store.feed_reads import FeedReads
-    from hanse.core.store.feed_rows import FeedRow
+    from hanse.core.store.feed_rows import AnyRow, FeedRow
     from hanse.core.store.memory import Memory
 
 T = TypeVar("T")
@@ -82,9 +82,7 @@ BRANCHES_OF: Final = (
     .where(branches.c.feed.in_(bindparam("feeds", expanding=True)))
     .order_by(branches.c.feed, branches.c.seq, branches.c.id)
 )
-STANDING_IDS: Final = select(entries.c.id).where(
-    entries.c.id.in_(bindparam("ids", expanding=True))
-)
+STANDING_IDS: Final = select(entries.c.id).where(entries.c.id.in_(bindparam("ids", expanding=True)))
 N_AT: Final = select(entries.c.n).where(
     entries.c.feed == bindparam("feed"), entries.c.seq == bindparam("seq")
 )
@@ -124,9 +122,7 @@ BODIES_OF: Final = (
     .where(entries.c.id.in_(bindparam("ids", expanding=True)))
 )
 BODIES_ON_BRANCHES: Final = (
-    select(
-        branches.c.seq, branches.c.id, branches.c.header, branches.c.body, feeds.c.author
-    )
+    select(branches.c.seq, branches.c.id, branches.c.header, branches.c.body, feeds.c.author)
     .join(feeds, feeds.c.feed == branches.c.feed)
     .where(branches.c.id.in_(bindparam("ids", expanding=True)))
 )
@@ -249,9 +245,7 @@ class ArrivalRepository:
 
     def number_at(self, row: FeedRow, seq: int) -> int | None:
         """Return the arrival number of the Entry at ``seq``."""
-        return self._connection.execute(
-            N_AT, {"feed": row.feed, "seq": seq}
-        ).scalar_one_or_none()
+        return self._connection.execute(N_AT, {"feed": row.feed, "seq": seq}).scalar_one_or_none()
 
     # --- claims -----------------------------------------------------------------------------
 
@@ -280,29 +274,32 @@ class ArrivalRepository:
             found.extend(self._claims(rows))
         return sorted(found, key=lambda claim: claim.author)
 
-    def _claims(self, rows: Sequence[object]) -> Iterator[Claim]:
+    def _claims(self, rows: Sequence[AnyRow]) -> Iterator[Claim]:
         sides: dict[int, list[tuple[int, bytes, bytes | None]]] = {}
-        for some in _in_parts([row.feed for row in rows]):  # type: ignore[attr-defined]
-            for feed, seq, entry_id, prev in self._connection.execute(
-                BRANCHES_OF, {"feeds": some}
-            ):
+        for some in _in_parts([row.feed for row in rows]):
+            for feed, seq, entry_id, prev in self._connection.execute(BRANCHES_OF, {"feeds": some}):
                 sides.setdefault(feed, []).append((seq, entry_id, prev))
         for row in rows:
-            feed, author, head_seq, head_id, frozen_seq = row  # type: ignore[misc]
-            side = sides.get(feed)
+            side = sides.get(row.feed)
+            author = AuthorKey(row.author)
             if side is not None:
-                seqs = [seq for seq, _, _ in side]
+                first, last = side[0][0], side[-1][0]
                 yield Claim(
-                    feed,
-                    AuthorKey(author),
-                    min(frozen_seq or seqs[0], seqs[0]),
-                    max(head_seq, seqs[-1]),
-                    self._digest(head_id, side),
+                    row.feed,
+                    author,
+                    from_seq=min(row.frozen_seq or first, first),
+                    seq=max(row.head_seq, last),
+                    entry_id=self._digest(row.head_id, side),
                     has_branches=True,
                 )
-            elif head_seq:
+            elif row.head_seq:
                 yield Claim(
-                    feed, AuthorKey(author), head_seq, head_seq, EntryId(head_id), False
+                    row.feed,
+                    author,
+                    from_seq=row.head_seq,
+                    seq=row.head_seq,
+                    entry_id=EntryId(row.head_id),
+                    has_branches=False,
                 )
 
     def _digest(
@@ -395,9 +392,9 @@ class ArrivalRepository:
                     it.header,
                     it.body,
                 )
-            for it in self._connection.execute(BODIES_ON_BRANCHES, {"ids": some}):
-                found[EntryId(it.id)] = HeldBody(
-                    None, AuthorKey(it.author), it.seq, EntryId(it.id), None, it.header, it.body
+            for on in self._connection.execute(BODIES_ON_BRANCHES, {"ids": some}):
+                found[EntryId(on.id)] = HeldBody(
+                    None, AuthorKey(on.author), on.seq, EntryId(on.id), None, on.header, on.body
                 )
         return found
 
@@ -434,16 +431,18 @@ class ArrivalRepository:
     def _missing_on_branches(self) -> list[EntryId]:
         found: list[EntryId] = []
         after = 0
-        while page := self._connection.execute(
-            FEEDS_WITH_BRANCHES, {"after": after, "limit": _PER_QUERY}
-        ).scalars().all():
+        while (
+            page := self._connection.execute(
+                FEEDS_WITH_BRANCHES, {"after": after, "limit": _PER_QUERY}
+            )
+            .scalars()
+            .all()
+        ):
             for feed in page:
                 room = MISSING_BODIES_PER_PAGE_MAX - len(found)
                 if room <= 0:
                     return found
-                rows = self._connection.execute(
-                    MISSING_ON_BRANCHES, {"feed": feed, "limit": room}
-                )
+                rows = self._connection.execute(MISSING_ON_BRANCHES, {"feed": feed, "limit": room})
                 found.extend(EntryId(row.id) for row in rows)
             after = page[-1]
         return found
@@ -467,9 +466,7 @@ class ArrivalRepository:
         return [
             EntryId(it.id)
             for it in self._connection.execute(MISSING_BETWEEN, values)
-            if is_wanted(
-                row.feed, self._kind(it.kind), it.body_state == BodyState.PRIVATE.value
-            )
+            if is_wanted(row.feed, self._kind(it.kind), it.body_state == BodyState.PRIVATE.value)
         ]
 
     def missing_on_branches(self, author: AuthorKey) -> list[EntryId]:

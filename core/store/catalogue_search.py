@@ -194,9 +194,7 @@ class CatalogueSearch:
         )
         return [row.target for row in found]
 
-    def _expired(
-        self, query: CatalogueQuery, now_ms: int, *, is_muting: bool
-    ) -> Numbers | None:
+    def _expired(self, query: CatalogueQuery, now_ms: int, *, is_muting: bool) -> Numbers | None:
         """Select what has expired and is not asked for, and what is muted.
 
         ``None`` when it is too much for a set.

@@ -340,10 +340,10 @@ class FeedRepository(FeedReads):
 
         Its caller folds the Identity anew; proofs of Forks stay.
         """
-        feed = self._number(author)
-        if feed is None:
+        row = self.get(author)
+        if row is None:
             return
-        connection = self._connection
+        feed, connection = row.feed, self._connection
         of_feed = select(entries.c.n).where(entries.c.feed == feed)
         connection.execute(delete(refs).where(refs.c.n.in_(of_feed)))
         connection.execute(delete(branches).where(branches.c.feed == feed))
@@ -352,7 +352,11 @@ class FeedRepository(FeedReads):
         connection.execute(delete(feeds).where(feeds.c.feed == feed))
         connection.execute(
             insert(dropped_feeds)
-            .values(author=author, dropped_ms=now_ms)
+            .values(
+                author=author,
+                identity=None if row.opening is None else row.opening.identity,
+                dropped_ms=now_ms,
+            )
             .on_conflict_do_update(
                 index_elements=[dropped_feeds.c.author], set_={"dropped_ms": now_ms}
             )
@@ -371,9 +375,7 @@ class FeedRepository(FeedReads):
         self._connection.execute(
             insert(late_arrivals).prefix_with("OR REPLACE").values(n=n, feed=feed, seq=seq)
         )
-        given = (
-            update(SQLITE_SEQUENCE).where(SQLITE_SEQUENCE.c.name == entries.name).values(seq=n)
-        )
+        given = update(SQLITE_SEQUENCE).where(SQLITE_SEQUENCE.c.name == entries.name).values(seq=n)
         if not self._connection.execute(given).rowcount:
             self._connection.execute(insert(SQLITE_SEQUENCE).values(name=entries.name, seq=n))
         self._memory.newest_n = n

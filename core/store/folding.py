@@ -208,7 +208,7 @@ class Folding(ProjectionReads):
         self._write_folds(identity)
 
     def forget_device(self, device: AuthorKey) -> None:
-        """Drop the row of a Device whose Feed was given up; for all else ``refold`` its Identity."""
+        """Drop the row of a Device whose Feed was given up; then ``refold`` its Identity."""
         self._connection.execute(delete(devices).where(devices.c.device == device))
 
     def _write_device(self, row: FeedRow) -> None:

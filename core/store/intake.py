@@ -37,7 +37,7 @@ WAITING: Final = (
     .limit(bindparam("limit"))
 )
 BY_SORT: Final = (
-    select(muted.c.identity, muted.c.sort, muted.c.day, func.count().label("count"))
+    select(muted.c.identity, muted.c.sort, muted.c.day, func.count().label("entries"))
     .group_by(muted.c.identity, muted.c.sort, muted.c.day)
     .order_by(muted.c.identity, muted.c.sort, muted.c.day)
     .limit(bindparam("limit"))
@@ -150,6 +150,6 @@ class IntakeRepository:
     def by_sort(self, limit: int = HOUSEKEEPING_ROWS_MAX) -> list[MutedCount]:
         """Return how much waits, by Identity, sort and day of arrival."""
         return [
-            MutedCount(IdentityId(row.identity), row.sort, row.day, row.count)
+            MutedCount(IdentityId(row.identity), row.sort, row.day, row.entries)
             for row in self._connection.execute(BY_SORT, {"limit": limit})
         ]

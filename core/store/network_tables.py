@@ -178,7 +178,9 @@ dropped_feeds: Final = Table(
     "dropped_feeds",
     metadata,
     Column("author", Bytes, primary_key=True),
+    Column("identity", Bytes),
     Column("dropped_ms", Integer, nullable=False),
     Index("ix_dropped_feeds_age", "dropped_ms", "author"),
+    Index("ix_dropped_feeds_identity", "identity"),
     sqlite_with_rowid=False,
 )

@@ -102,3 +102,7 @@ class RoomRepository:
             self._connection.execute(
                 dropped_feeds.delete().where(dropped_feeds.c.author.in_(oldest))
             )
+
+    def want_again(self, identity: IdentityId) -> None:
+        """Let what was given up of an Identity be fetched again at once."""
+        self._connection.execute(dropped_feeds.delete().where(dropped_feeds.c.identity == identity))

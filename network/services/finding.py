@@ -193,7 +193,9 @@ class FindingService:
         if self._is_denied(device):
             raise PeerRefused(peer=peer_id_text(device), reason="refused")
         met = Met.KEPT if is_kept else Met.INVITATION
-        candidate = Candidate(device, invitation.addresses, Way.LIST, met)
+        known = next((it.addresses for it in self._kept if it.device == device), ())
+        places = tuple(dict.fromkeys((*invitation.addresses, *known)))
+        candidate = Candidate(device, places, Way.LIST, met)
         while (under := self._dialling.get(device)) is not None:
             await under.is_over.wait()  # the loop is at it
         self._attempts.pop(device, None)
@@ -252,6 +254,8 @@ class FindingService:
         peering = self._surroundings.engine.peering
         try:
             known = await self._surroundings.read(peering.known)
+            linked = tuple(self._links)
+            views = await self._surroundings.read(lambda: peering.views_of(linked))
             if ticks_ms() - self._swept_ms >= SWEEP_MS:
                 self._swept_ms = ticks_ms()
                 await self._surroundings.write(peering.sweep)
@@ -259,6 +263,7 @@ class FindingService:
         except HanseError as error:  # the disk is full, too much waits: later again
             _log.warning("the list of peers was not looked after: %s", error)
             return
+        self._status.refreshed(views)
         self._kept = tuple(candidate_of(peer) for peer in known)
         nearness = {candidate.device: candidate.nearness for candidate in self._kept}
         for device, under in self._links.items():

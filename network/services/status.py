@@ -52,7 +52,7 @@ from hanse.network.wire.status import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hanse.core.model.ids import AuthorKey
     from hanse.core.model.network import PeerView
@@ -129,6 +129,10 @@ class StatusService:
     def greeted(self, device: AuthorKey) -> PeerView | None:
         """Return what a connected Peer says of itself, once it did."""
         return self._greeted.get(device)
+
+    def refreshed(self, views: Mapping[AuthorKey, PeerView]) -> None:
+        """Show connected Peers as the engine knows them now."""
+        self._greeted |= {it: view for it, view in views.items() if it in self._greeted}
 
     def open_places(self) -> tuple[Sighting, ...]:
         """Return where we answer from outside, as Peers of several regions tell."""

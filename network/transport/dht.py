@@ -21,12 +21,15 @@ from libp2p.peer.peerinfo import PeerInfo
 from libp2p.tools.anyio_service import background_trio_service
 
 from hanse.core.limits import DHT_KEYS_MAX, DHT_PROVIDERS_ASKED_MAX, PEER_ADDRESSES_MAX
+from hanse.network.transport.host import device_of, peer_id_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from libp2p.abc import IHost
     from libp2p.peer.id import ID
+
+    from hanse.core.model.ids import AuthorKey
 
 _log: Final = logging.getLogger(__name__)
 
@@ -37,7 +40,9 @@ PROVIDE_SECONDS: Final = 12 * 60 * 60  # records last 48 hours at most
 class Directory:
     """Our part of the DHT; made right after the host, before its own handlers."""
 
-    def __init__(self, host: IHost, is_ours: Callable[[ID], bool], *, is_server: bool) -> None:
+    def __init__(
+        self, host: IHost, is_ours: Callable[[AuthorKey], bool], *, is_server: bool
+    ) -> None:
         """``is_ours`` says of a Peer whether it is a Hanse; nobody else enters the table."""
         self._host = host
         self._dht = KadDHT(
@@ -52,7 +57,8 @@ class Directory:
             peer_obj: PeerInfo | ID, *, skip_server_mode_check: bool = False
         ) -> bool:
             peer_id = peer_obj.peer_id if isinstance(peer_obj, PeerInfo) else peer_obj
-            if not is_ours(peer_id):
+            device = device_of(peer_id)
+            if device is None or not is_ours(device):
                 return False
             return await add_peer(peer_obj, skip_server_mode_check=skip_server_mode_check)
 
@@ -80,13 +86,13 @@ class Directory:
         async with background_trio_service(self._dht):
             yield
 
-    async def met(self, peer: ID) -> None:
+    async def met(self, device: AuthorKey) -> None:
         """Take a Peer that turned out to be a Hanse into the table; never raises."""
         try:
             with trio.move_on_after(_ASK_SECONDS):
-                await self._dht.add_peer(peer)
+                await self._dht.add_peer(peer_id_of(device))
         except Exception as error:  # noqa: BLE001 - the table is a hint
-            _log.debug("%s did not enter the table: %r", peer, error)
+            _log.debug("%s did not enter the table: %r", device.hex(), error)
 
     async def provide(self, key: str) -> bool:
         """Say that we hold what ``key`` stands for; False when nobody took it."""
@@ -97,8 +103,8 @@ class Directory:
             _log.debug("%s was not provided: %r", key, error)
         return False
 
-    async def providers(self, key: str) -> tuple[tuple[ID, Sequence[str]], ...]:
-        """Return who says to hold it, each Peer once, with addresses to try; never raises."""
+    async def providers(self, key: str) -> Sequence[tuple[AuthorKey, Sequence[str]]]:
+        """Return who says to hold it, each Device once, with addresses to try; never raises."""
         found: list[PeerInfo] = []
         try:
             with trio.move_on_after(_ASK_SECONDS):
@@ -107,9 +113,13 @@ class Directory:
             _log.debug("%s was not found: %r", key, error)
         own = self._host.get_id()
         return tuple(
-            (peer_id, tuple(str(address) for address in addresses[:PEER_ADDRESSES_MAX]))
+            (device, tuple(_with_key(str(one), peer_id) for one in addresses[:PEER_ADDRESSES_MAX]))
             for peer_id, addresses in {
                 info.peer_id: info.addrs for info in found[:DHT_PROVIDERS_ASKED_MAX]
             }.items()
-            if peer_id != own
+            if peer_id != own and (device := device_of(peer_id)) is not None
         )
+
+
+def _with_key(address: str, peer_id: ID) -> str:
+    return address if "/p2p/" in address else f"{address}/p2p/{peer_id}"

@@ -133,14 +133,16 @@ class LibP2PHost:
         self._is_closing = False
         #: Dials an address that leads over a relay; set by whoever speaks the relay protocol.
         self.dial_relayed: Callable[[str], Awaitable[object]] | None = None
+        #: Where others reach us through relays, without our key; set by whoever reserves there.
+        self.relayed_places: Callable[[], Sequence[str]] = tuple
         #: The library's own host (``BasicHost``), for the rest of this package.
         self.inner: Any = new_host(
             key_pair=keys,
             muxer_opt={TProtocol(YAMUX_ID): SafeYamux},
             sec_opt={NOISE_ID: noise},
             connection_config=ConnectionConfig(
-                max_connections=self.gate.connections,
-                high_watermark=self.gate.connections,  # and more than that there never are
+                max_connections=_NEVER,  # ours to count: it counts for a while who is gone
+                high_watermark=_NEVER,
                 low_watermark=0,
                 min_connections=0,
                 max_connections_per_peer=_NEVER,  # we see to it ourselves, without a grace period
@@ -187,7 +189,7 @@ class LibP2PHost:
         """Return the multiaddr texts others may reach us at, each ending in ``/p2p/<peer id>``."""
         bound = [str(address) for address in self.inner.get_transport_addrs()]
         ours = peer_id_text(self._device)
-        return tuple(f"{text}/p2p/{ours}" for text in reachable(bound))
+        return tuple(f"{text}/p2p/{ours}" for text in (*reachable(bound), *self.relayed_places()))
 
     def serve(
         self, protocol: str, handler: Callable[[Stream], Awaitable[None]], bounds: Bounds
@@ -242,7 +244,7 @@ class LibP2PHost:
             or device == self._device
             or not self.gate.may_speak(device)
             or not self.gate.may_dial(place.host)
-            or self._is_closing
+            or not self._has_room
         ):
             raise nobody
         async with self._dials.setdefault(device, trio.Lock()):  # one at a time for each Peer
@@ -313,7 +315,7 @@ class LibP2PHost:
         """Bound the streams of one Peer over all its connections, and contain what they raise."""
 
         async def admitted(inner: Any) -> None:
-            device = _device_of(inner.muxed_conn.peer_id)
+            device = device_of(inner.muxed_conn.peer_id)
             if device is None or self._streams[device] >= STREAMS_PER_PEER_MAX:
                 await inner.reset()
                 return
@@ -336,7 +338,7 @@ class LibP2PHost:
         return admitted
 
     async def _run(self, served: _Served, inner: Any) -> None:
-        device = _device_of(inner.muxed_conn.peer_id)
+        device = device_of(inner.muxed_conn.peer_id)
         assert device is not None  # ``_admit`` saw to it
         open_by = served.open_by
         if open_by[device] >= served.bounds.per_peer or open_by.total() >= served.bounds.in_all:
@@ -368,19 +370,24 @@ class LibP2PHost:
 
     # --- who is there --------------------------------------------------------------------------
 
+    @property
+    def _has_room(self) -> bool:
+        found = sum(len(held) for held in self._peers.values())
+        return not self._is_closing and found < self.gate.connections
+
     def _best(self, device: AuthorKey) -> _Held | None:
         return next((held for held in self._peers.get(device, ()) if held.is_open), None)
 
     def appeared(self, swarm_conn: Any) -> None:
         """Take note of a new connection; called by the library before it is used."""
         muxed = swarm_conn.muxed_conn
-        device = _device_of(muxed.peer_id)
+        device = device_of(muxed.peer_id)
         remote = muxed.get_remote_address()
         path, relay = _path(swarm_conn, remote)
         if (
             device is None
             or device == self._device
-            or self._is_closing
+            or not self._has_room
             or not self.gate.may_speak(device)
             or (remote is not None and not self.gate.may_dial(remote[0]))
             or len(self._peers.get(device, ())) >= CONNECTIONS_PER_PEER_MAX
@@ -488,7 +495,12 @@ async def _dial_nobody() -> None:
     """Leave it to our own policy whom to dial."""
 
 
-def _device_of(peer_id: Any) -> AuthorKey | None:
+def peer_id_of(device: AuthorKey) -> ID:
+    """Return the peer id of a Device key."""
+    return ID(PEER_ID_PREFIX + device)
+
+
+def device_of(peer_id: Any) -> AuthorKey | None:
     """Return the Device key in a peer id; ``None`` for keys that are no Device's."""
     raw: bytes = peer_id.to_bytes()
     device = raw.removeprefix(PEER_ID_PREFIX)
@@ -500,7 +512,7 @@ def _path(swarm_conn: Any, remote: tuple[str, int] | None) -> tuple[Path, Author
         before, circuit, _ = str(address).partition("/p2p-circuit")
         if circuit:
             _, _, relay = before.rpartition("/p2p/")
-            return Path.RELAY, _device_of(ID.from_string(relay))
+            return Path.RELAY, device_of(ID.from_string(relay))
     return (Path.LAN if remote is not None and is_near(remote[0]) else Path.DIRECT), None
 
 

@@ -33,6 +33,18 @@ def reachable(bound: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def has_ipv6() -> bool:
+    """Say whether this machine can listen at IPv6 addresses at all."""
+    if not socket.has_ipv6:
+        return False
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as tried:
+            tried.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def _hosts(family: int) -> list[str]:
     near, far = [], []
     for addresses in psutil.net_if_addrs().values():

@@ -58,6 +58,8 @@ _HEADER: Final = struct.Struct("!BBHII")
 _FIRST_WINDOW: Final[int] = yamux.DEFAULT_WINDOW_SIZE
 _SMALL: Final = 4096  # parts below are copied together
 _CHUNK: Final = 65_536
+# Windows grow up to this sum; the rest is for streams that begin, each with its first window.
+_PROMISED_BYTES: Final = CONNECTION_HELD_BYTES_MAX * 3 // 4
 _SHARE_BYTES: Final = 1 << 20  # held by one connection before it counts towards the program's
 
 
@@ -228,7 +230,7 @@ class SafeStream(yamux.YamuxStream):
         self.epoch_start = now
         if is_fast and self.target_recv_window < STREAM_WINDOW_BYTES_MAX:
             more = min(self.target_recv_window, STREAM_WINDOW_BYTES_MAX - self.target_recv_window)
-            if self.conn.promised_bytes() + due + more <= CONNECTION_HELD_BYTES_MAX:
+            if self.conn.promised_bytes() + due + more <= _PROMISED_BYTES:
                 self.target_recv_window += more
                 due += more
         self.recv_window += due

@@ -32,12 +32,14 @@ from hanse.core.limits import (
     RELAY_RESERVATIONS_MAX,
     RELAY_SECONDS_MAX,
 )
+from hanse.network.transport.host import peer_id_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from libp2p.abc import IHost
-    from libp2p.peer.id import ID
+
+    from hanse.core.model.ids import AuthorKey
 
 _log: Final = logging.getLogger(__name__)
 
@@ -64,7 +66,7 @@ class Relay:
         self._transport = CircuitV2Transport(
             host, self._protocol, RelayConfig(roles=roles, limits=self._limits)
         )
-        self._until: dict[ID, float] = {}
+        self._until: dict[AuthorKey, float] = {}
 
     @asynccontextmanager
     async def beside(self) -> AsyncIterator[None]:
@@ -74,16 +76,17 @@ class Relay:
                 await self._protocol.event_started.wait()
             yield
 
-    def relays(self) -> tuple[ID, ...]:
+    def relays(self) -> tuple[AuthorKey, ...]:
         """Return the relays that let others reach us now."""
         now = time.time()
         return tuple(relay for relay, until in self._until.items() if until > now)
 
-    async def reserve(self, relay: ID) -> float | None:
+    async def reserve(self, device: AuthorKey) -> float | None:
         """Ask a connected relay to let others reach us.
 
         Returns in how many seconds to ask again, or None when it refused; never raises.
         """
+        relay = peer_id_of(device)
         stream = None
         try:
             with trio.move_on_after(_ASK_SECONDS):
@@ -91,7 +94,7 @@ class Relay:
                 # The public way starts a worker that swallows cancellation.
                 if await self._transport._make_reservation(stream, relay):
                     until = float(self._transport._reservations[relay])
-                    self._until[relay] = until
+                    self._until[device] = until
                     return max(_RENEW_SECONDS_MIN, (until - time.time()) / 2)
         except Exception as error:  # noqa: BLE001 - the same as a refusal
             _log.debug("%s gave no reservation: %r", relay, error)
@@ -102,7 +105,7 @@ class Relay:
                         await stream.close()
                     except Exception as error:  # noqa: BLE001 - it is over either way
                         _log.debug("a stream to %s did not close: %r", relay, error)
-        self._until.pop(relay, None)
+        self._until.pop(device, None)
         return None
 
     async def dial(self, address: str) -> None:

@@ -138,6 +138,8 @@ class NetworkThread:
 
     async def _main(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
+        if self._is_closing:  # stopped before there was anything to wake
+            return
         built = self._build()
         async with built.host.running(built.listen):
             stack = AsyncExitStack()

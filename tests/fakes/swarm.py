@@ -1,117 +1,85 @@
-"""Seeders of given rates and manners, and a clock that jumps from event to event, for the picker.
-
-Nothing here moves a byte: a Peer of rate r and delay d brings a Piece of n bytes n / r after the one
-before, and d after it was asked for.
-"""
+"""Content moved from one engine to another without a network: who is asked answers, or lies."""
 
 from __future__ import annotations
 
-import heapq
-from dataclasses import dataclass, field
-from itertools import count
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from hanse.core.model.ids import AuthorKey
-from hanse.network.wire.bucket import Pace
-from hanse.network.wire.picker import Picker
+from hanse.core.artifacts.tree import piece_count, piece_length
+from hanse.core.limits import PIECE_SIZE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
-    from hanse.network.wire.picker import Layout
+    from hanse.core.engine.engine import Engine
+    from hanse.core.engine.fetch import Fetch
+    from hanse.core.engine.seeding import Seeding
+    from hanse.core.model.network import TransferView
 
-MIB: Final = 1024 * 1024
-
-
-@dataclass(slots=True)
-class SimulatedSeeder:
-    """One Peer: bytes a second, and how long a question takes to reach it."""
-
-    rate: int
-    delay_ms: int = 20
-    name: AuthorKey = AuthorKey(b"")
-    free_at_ms: float = 0
-    waiting: dict[int, float] = field(default_factory=dict)  # Piece -> when it will be here
-    sent: int = 0
+DEVICE = bytes(32)
 
 
-class SimulatedSwarm:
-    """A download from simulated seeders, by the picker's rules or by those of ``room``."""
+def bring_small(fetch: Fetch, seeding: Seeding) -> None:
+    """Bring all small objects; what nobody gives is done without."""
+    while wanted := fetch.small_wanted():
+        for one in wanted:
+            raw = seeding.small(DEVICE, one.sha256)
+            if raw is None:
+                assert not one.is_needed, one
+                fetch.skip_small(one.sha256)
+            else:
+                assert len(raw) <= one.bytes_max
+                assert fetch.put_small(one.sha256, raw)
 
-    def __init__(
-        self,
-        layout: Layout,
-        picker: Picker,
-        seeders: list[SimulatedSeeder],
-        *,
-        room: Callable[[SimulatedSeeder, Pace, Picker], int] | None = None,
-    ) -> None:
-        self.layout, self.picker = layout, picker
-        self.seeders = {}
-        self.paces = {}
-        self.room = room or (lambda seeder, pace, _: pace.depth - len(seeder.waiting))
-        self.now_ms = 0.0
-        self._events: list[tuple[float, int, AuthorKey, int]] = []
-        self._order = count()
-        for at, seeder in enumerate(seeders):
-            seeder.name = AuthorKey(bytes([at]) * 32)
-            self.seeders[seeder.name] = seeder
-            self.paces[seeder.name] = Pace(0)
-            picker.meet(seeder.name, self.paces[seeder.name])
-            for place in range(len(layout.sizes)):
-                picker.has(seeder.name, place, None)
 
-    def run(self) -> float:
-        """Fetch everything and return how many bytes a second that was."""
-        self._ask_all()
-        while not self.picker.is_done:
-            if not self._events:
-                break
-            self.now_ms, _, name, number = heapq.heappop(self._events)
-            seeder = self.seeders[name]
-            if number not in seeder.waiting:
-                continue  # it was cancelled, before it was sent
-            del seeder.waiting[number]
-            seeder.sent += 1
-            now = int(self.now_ms)
-            self.paces[name].add(self.layout.length(number), now, is_whole=True)
-            if self.picker.came(name, number):
-                for other in self.picker.good(number):
-                    self._cancel(self.seeders[other], number)
-            self._ask_all()
-        assert self.picker.is_done
-        total = sum(self.layout.sizes)
-        return total * 1000 / self.now_ms
+def bring_hashes(fetch: Fetch, seeding: Seeding) -> None:
+    """Bring all Piece layers and leaf layers."""
+    while wanted := fetch.hashes_wanted():
+        for one in wanted:
+            raw = seeding.hashes(one.root, one.size, one.layer, one.first, one.count)
+            assert raw is not None, one
+            assert fetch.put_hashes(one.root, one.size, one.layer, one.first, raw)
 
-    def _ask_all(self) -> None:
-        for name, seeder in self.seeders.items():
-            pace = self.paces[name]
-            most = self.room(seeder, pace, self.picker)
-            if most <= 0:
-                continue
-            is_idle = not seeder.waiting
-            for ask in self.picker.ask(name, most, int(self.now_ms)):
-                if is_idle:
-                    pace.begin(int(self.now_ms))
-                    is_idle = False
-                self._send(seeder, ask.number)
 
-    def _send(self, seeder: SimulatedSeeder, number: int) -> None:
-        begins = max(seeder.free_at_ms, self.now_ms + seeder.delay_ms)
-        seeder.free_at_ms = begins + self.layout.length(number) * 1000 / seeder.rate
-        seeder.waiting[number] = seeder.free_at_ms
-        heapq.heappush(self._events, (seeder.free_at_ms, next(self._order), seeder.name, number))
+def bring_pieces(fetch: Fetch, seeding: Seeding, most: int | None = None) -> int:
+    """Bring up to ``most`` Pieces, the last of each file first; return how many came."""
+    came = 0
+    for one in fetch.objects():
+        for piece in reversed(list(fetch.have(one.root, one.size).missing())):
+            if came == most:
+                return came
+            length = piece_length(one.size, piece)
+            data = seeding.piece(one.root, one.size, piece, 0, length)
+            assert data is not None, (one, piece)
+            assert fetch.put_piece(one.root, one.size, piece, data)
+            seeding.served(one.root, one.size, length)
+            came += 1
+    return came
 
-    def _cancel(self, seeder: SimulatedSeeder, number: int) -> None:
-        """Take a Piece back that was not begun; one that was comes, and is dropped."""
-        ends = seeder.waiting[number]
-        if ends - self.layout.length(number) * 1000 / seeder.rate <= self.now_ms:
-            return
-        del seeder.waiting[number]
-        again = sorted(seeder.waiting, key=lambda it: seeder.waiting[it])
-        seeder.free_at_ms = min([ends, *seeder.waiting.values()]) if again else self.now_ms
-        begun = [it for it in again if seeder.waiting[it] < ends]
-        seeder.free_at_ms = max([self.now_ms, *(seeder.waiting[it] for it in begun)])
-        for it in again:
-            if it not in begun:
-                self._send(seeder, it)
+
+def bring_all(fetch: Fetch, seeding: Seeding) -> TransferView:
+    """Bring everything and end the transfer."""
+    bring_small(fetch, seeding)
+    bring_hashes(fetch, seeding)
+    bring_pieces(fetch, seeding)
+    return fetch.finish()
+
+
+def fetched(taker: Engine, giver: Engine, release: bytes) -> TransferView:
+    """Ask for a Release and bring all of it."""
+    taker.fetching.ask(release)
+    with taker.fetching.open(release) as fetch:
+        return bring_all(fetch, giver.seeding)
+
+
+def all_pieces(seeding: Seeding, root: bytes, size: int) -> bytes | None:
+    """Return a whole file as it is given, or None when some of it is not."""
+    parts = [
+        seeding.piece(root, size, piece, 0, piece_length(size, piece))
+        for piece in range(piece_count(size))
+    ]
+    return None if not all(parts) else b"".join(part or b"" for part in parts)
+
+
+def pieces_of(raw: bytes) -> Iterable[bytes]:
+    """Cut bytes into Pieces."""
+    return (raw[start : start + PIECE_SIZE_BYTES] for start in range(0, len(raw), PIECE_SIZE_BYTES))

@@ -142,8 +142,8 @@ def test_a_file_is_named_from_where_the_person_is(term, folder, monkeypatch):
     term.ok("ledger", "export", "mine.hanse-feed", "--data-dir", folder)
     assert (term.base / "mine.hanse-feed").exists()
     (term.base / "no-model.txt").write_text("nothing")
-    error = term.json("certify", "no-model.txt", "--no-sign", "--data-dir", folder, status=3)
-    assert error["code"] != "certify.nothing"
+    arguments = ("certify", "no-model.txt", "--background", "--data-dir", folder)
+    assert term.json(*arguments)["state"] == "QUEUED"
 
 
 @pytest.mark.usefixtures("running")
@@ -219,7 +219,8 @@ def test_a_reply_answers_and_its_end_is_an_end():
 def test_ctrl_c_at_the_client_ends_long_work_and_leaves_the_holder(
     term, folder, running, monkeypatch
 ):
-    desks, ended, begun = [], [], threading.Event()
+    desks, ended = [], []
+    begun, pause = threading.Event(), threading.Event()
 
     def view():
         with long_work(desks[-1]) as progress:
@@ -227,7 +228,7 @@ def test_ctrl_c_at_the_client_ends_long_work_and_leaves_the_holder(
             try:
                 while True:
                     progress.control.checkpoint("import", 0, 1)
-                    begun.wait(0.01)
+                    pause.wait(0.005)
             except Cancelled as error:
                 ended.append(error)
                 raise
@@ -488,7 +489,7 @@ def test_a_folder_with_a_long_path_has_its_socket_elsewhere(term):
 
 def test_a_holder_that_does_not_answer_is_named(term, folder, running, monkeypatch):
     monkeypatch.setattr(instance, "ANSWER_SECONDS", 0.2)
-    monkeypatch.setattr(holder._Session, "_serve", lambda self: threading.Event().wait(0.6))
+    monkeypatch.setattr(holder._Session, "_serve", lambda _: threading.Event().wait(0.6))
     error = term.json("account", "devices", "--data-dir", folder, status=EXIT_ENVIRONMENT)
     assert error["code"] == "holder.silent"
     assert error["values"]["path"] == str(folder)
@@ -513,7 +514,7 @@ def test_no_secret_reaches_the_log(term, folder, home):
         assert key not in text
 
 
-def test_a_command_of_another_process_is_done_here(term, folder, running):
+def test_a_command_of_another_process_is_done_here(folder, running):
     done = subprocess.run(
         [sys.executable, "-m", "hanse.app.cli", "account", "devices", "--json"],
         env={**os.environ, "HANSE_DATA_DIR": str(folder)},

@@ -27,7 +27,6 @@ from hanse.core.limits import (
     PEERS_REMEMBERED_MAX,
 )
 from hanse.core.market.admission import STRANGERS_KINDS
-from hanse.core.model.ids import AuthorKey, EntryId
 from hanse.core.model.network import SeqRange
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from hanse.core.engine.context import Context
     from hanse.core.engine.replication.values import HeadsRow
     from hanse.core.engine.syncing import TakenEntry
+    from hanse.core.model.ids import AuthorKey, EntryId
     from hanse.core.store.arrivals import Claim
     from hanse.core.store.feed_rows import FeedRow
     from hanse.core.store.unit_of_work import Repositories
@@ -117,7 +117,7 @@ class Asking:
             tuple(bodies[:MISSING_BODIES_PER_PAGE_MAX]),
         )
 
-    def _compare(  # noqa: PLR0913  two sides of one comparison, and where its result goes
+    def _compare(
         self,
         held: Repositories,
         device: AuthorKey,
@@ -166,18 +166,14 @@ class Asking:
             feed = held.feeds.get(author)
             if feed is None or feed.head is None:
                 continue
-            part = self._allowed(
-                held, feed, feed.head.seq + 1, self._claims.of(device, author)
-            )
+            part = self._allowed(held, feed, feed.head.seq + 1, self._claims.of(device, author))
             self._claims.done(device, author)
             if part is not None:
                 found.append((_ORDER[feed.tier], part))
         found.sort(key=lambda it: it[0])
         return [part for _, part in found]
 
-    def _allowed(
-        self, held: Repositories, feed: FeedRow, first: int, last: int
-    ) -> SeqRange | None:
+    def _allowed(self, held: Repositories, feed: FeedRow, first: int, last: int) -> SeqRange | None:
         """Return what of ``first`` to ``last`` the quota of its Feed allows."""
         assert feed.head is not None
         known_ms = 0

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from hanse.core.ledger.quotas import DAY_MS, Tier
 from hanse.core.limits import (
-    DROPPED_FEEDS_REMEMBERED_MAX,
     FEEDS_DROPPED_AT_ONCE_MAX,
     FEEDS_MAX,
     STRANGERS_BODIES_BYTES_MAX,
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from hanse.core.engine.context import Context
     from hanse.core.model.ids import IdentityId
     from hanse.core.store.room import Totals
-    from hanse.core.store.unit_of_work import UnitOfWork
+    from hanse.core.store.unit_of_work import Repositories, UnitOfWork
 
 FORGOTTEN_AFTER_MS: Final = 30 * DAY_MS
 _LOOKED_AT: Final = 4 * FEEDS_DROPPED_AT_ONCE_MAX
@@ -37,12 +36,13 @@ class MakingRoom:
         self._context = context
         self._is_freeing = False
 
+    def is_due(self, held: Repositories) -> bool:
+        """Say whether a bound is reached, or was and there is not enough room yet."""
+        return _is_over(held.room.totals(), tenths=9 if self._is_freeing else 10)
+
     def round(self, uow: UnitOfWork, now_ms: int) -> int:
-        """Give up some Identities where a bound is reached; return how many."""
-        uow.room.forget_dropped(now_ms - FORGOTTEN_AFTER_MS, DROPPED_FEEDS_REMEMBERED_MAX)
+        """Give up some Identities; return how many."""
         totals = uow.room.totals()
-        if not self._is_freeing and not _is_over(totals, tenths=10):
-            return 0
         dropped = 0
         for identity in uow.room.least_used(_LOOKED_AT):
             if dropped == FEEDS_DROPPED_AT_ONCE_MAX or not _is_over(totals, tenths=9):

@@ -61,9 +61,7 @@ class Muting:
             else:
                 waiting[key] = True
                 muted += 1
-                uow.intake.mute(
-                    it.entry.entry_id, identity, sort, day, _listing_of(it.entry)
-                )
+                uow.intake.mute(it.entry.entry_id, identity, sort, day, _listing_of(it.entry))
         for (identity, name), more in sorted(fresh.items()):
             uow.intake.count(day, identity, name, more)
         return muted
@@ -75,6 +73,7 @@ class Muting:
         part = uow.intake.waiting(self._looked_at)
         places = []
         for it in part:
+
             def counted(name: str, identity: IdentityId = it.identity) -> int:
                 return uow.intake.counted(day, identity, name)
 
@@ -92,9 +91,7 @@ class Muting:
         for it in held.intake.by_sort():
             rows = held.feeds.of_identity(it.identity)
             tier = next((row.tier for row in rows), Tier.STRANGER)
-            views.append(
-                MutedView(it.identity, it.sort, it.day, it.count, rate_of(it.sort, tier))
-            )
+            views.append(MutedView(it.identity, it.sort, it.day, it.count, rate_of(it.sort, tier)))
         return tuple(views)
 
 

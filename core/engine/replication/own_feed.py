@@ -50,9 +50,7 @@ class OwnFeed:
 
     # --- what Peers say ---------------------------------------------------------------------
 
-    def judge(
-        self, held: Repositories, device: AuthorKey, claim: HeadClaim | None
-    ) -> OwnHead:
+    def judge(self, held: Repositories, device: AuthorKey, claim: HeadClaim | None) -> OwnHead:
         """Judge what a Peer says it holds of our Feed."""
         own = self._context.device
         if claim is None:

@@ -62,9 +62,7 @@ class Showing:
 
     # --- Heads ------------------------------------------------------------------------------
 
-    def heads_since(
-        self, held: Repositories, n: int, interest: Interest, limit: int
-    ) -> HeadsPage:
+    def heads_since(self, held: Repositories, n: int, interest: Interest, limit: int) -> HeadsPage:
         """Return the Feeds to which something came after arrival ``n``.
 
         While own Entries are held back, ``up_to`` stays before the first of them, so that they
@@ -136,14 +134,14 @@ class Showing:
         forks: dict[AuthorKey, bytes] = {}
         rest: list[SeqRange] = []
         for part in ranges:
-            if page.is_full:
+            if page.is_full():
                 rest.append(part)
                 continue
             proofs = held.forks.of(part.author)
             if proofs:
                 forks[part.author] = proofs[0].proof
             first, last = part.first, min(part.last, self._last_seq(held, part))
-            while first <= last and not page.is_full:
+            while first <= last and not page.is_full():
                 found = held.arrivals.shown(part.author, first, last, _ENTRIES_PER_QUERY)
                 if not found:
                     break
@@ -153,9 +151,9 @@ class Showing:
                         for it in together
                     ]
                     first = page.add(seq, sent)
-                    if page.is_full:
+                    if page.is_full():
                         break
-            if page.is_full and first <= part.last:
+            if page.is_full() and first <= part.last:
                 rest.append(SeqRange(part.author, first, part.last))
         self._own.note_leaving(held)
         return EntriesPage(tuple(page.packed), tuple(rest), tuple(sorted(forks.items())))
@@ -195,7 +193,7 @@ class _Packing:
 
     def __init__(self, most_bytes: int, most_entries: int) -> None:
         self.packed: list[SentEntry] = []
-        self.is_full = False
+        self._is_full = False
         self._room_bytes = most_bytes
         self._room = most_entries
 
@@ -209,7 +207,7 @@ class _Packing:
         if size <= self._room_bytes and len(together) <= self._room:
             self._pack(together)
             return seq + 1
-        self.is_full = True
+        self._is_full = True
         if self.packed:
             return seq
         for sent in together:
@@ -217,6 +215,10 @@ class _Packing:
                 break
             self._pack([sent])
         return seq + 1
+
+    def is_full(self) -> bool:
+        """Say whether something did not fit."""
+        return self._is_full
 
     def _pack(self, some: Sequence[SentEntry]) -> None:
         self.packed.extend(some)
@@ -276,9 +278,7 @@ class _Audience:
         return self._roots[author]
 
 
-def is_disclosed(
-    held: Repositories, entry_id: EntryId, entry: CheckedEntry | None = None
-) -> bool:
+def is_disclosed(held: Repositories, entry_id: EntryId, entry: CheckedEntry | None = None) -> bool:
     """Say whether a public Disclosure held here shows a Private body to anybody.
 
     ``entry`` brings a Body that is not held yet.

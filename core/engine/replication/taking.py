@@ -197,7 +197,7 @@ class Taking:
         )
 
     def _take_own_fork(self, entries: Sequence[CheckedEntry]) -> Taken:
-        """A proof against us names an Entry that is not ours: another copy of this folder signs."""
+        """Stop: the proof names an Entry that another copy of this folder made."""
         with self._context.store.reads() as reads:
             held = reads.feeds.known([entry.entry_id for entry in entries])
         for entry in entries:
@@ -250,9 +250,7 @@ class Taking:
             faults=faults,
         )
 
-    def _dispute(
-        self, uow: UnitOfWork, acceptor: Acceptor, authors: Iterable[AuthorKey]
-    ) -> None:
+    def _dispute(self, uow: UnitOfWork, acceptor: Acceptor, authors: Iterable[AuthorKey]) -> None:
         """Hold against Feeds that grew what was proved of them before they were held."""
         for author in sorted(authors):
             row = uow.feeds.get(author)
@@ -261,9 +259,7 @@ class Taking:
                     fork = check_fork(proof.proof)
                     acceptor.accept_all([fork.first, fork.second])
 
-    def _without_own(
-        self, uow: UnitOfWork, entries: Iterable[CheckedEntry]
-    ) -> list[CheckedEntry]:
+    def _without_own(self, uow: UnitOfWork, entries: Iterable[CheckedEntry]) -> list[CheckedEntry]:
         """Leave out what our own key signed and is not here; it stops us."""
         others: list[CheckedEntry] = []
         for entry in entries:
@@ -297,9 +293,7 @@ class Taking:
                 kept.append(CheckedEntry(entry.without_body()))
         return kept, for_us
 
-    def _may_keep(
-        self, uow: UnitOfWork, entry: CheckedEntry, named: IdentityId | None
-    ) -> bool:
+    def _may_keep(self, uow: UnitOfWork, entry: CheckedEntry, named: IdentityId | None) -> bool:
         row = uow.feeds.get(entry.author)
         writer = named if row is None or row.opening is None else row.opening.identity
         if writer == self._context.identity:
@@ -318,9 +312,7 @@ class Taking:
         ranges.extend(self._asking.branches_of(uow, acceptor.branched))
         for fork in acceptor.forks:
             ranges.append(
-                self._asking.disputed(
-                    uow, device, fork.author, fork.disputed_seq, fork.second.seq
-                )
+                self._asking.disputed(uow, device, fork.author, fork.disputed_seq, fork.second.seq)
             )
         return ranges
 
@@ -345,9 +337,7 @@ class Taking:
 
 
 def _changes(kinds: set[str], acceptor: Acceptor) -> Changes:
-    topics = {
-        topic for kind in kinds if (topic := _TOPICS.get(kind.partition("/")[0])) is not None
-    }
+    topics = {topic for kind in kinds if (topic := _TOPICS.get(kind.partition("/")[0])) is not None}
     if acceptor.taken or kinds:
         topics.add(Topic.LEDGER)
     if acceptor.forks:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hanse.core.engine.context import Context
     from hanse.core.store.unit_of_work import Repositories, UnitOfWork
 
-_NEAR_BEFORE: Final = "replication.near"  # hex of whom we followed when the Feeds were last looked at
+_NEAR_BEFORE: Final = "replication.near"  # who was, when the Feeds were last told; hex
 
 
 class Tiering:
@@ -76,6 +76,8 @@ class Tiering:
         changed = 0
         for identity in list(self._pending)[:most]:
             tier = self._pending.pop(identity)
+            if tier is not Tier.STRANGER:
+                uow.room.want_again(identity)
             for row in list(uow.feeds.of_identity(identity)):
                 if row.tier is not tier:
                     uow.feeds.set_tier(row.author, tier)

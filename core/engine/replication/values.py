@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, unique
 from typing import TYPE_CHECKING
 
@@ -112,8 +112,9 @@ class EntriesPage:
 
 @dataclass(frozen=True, slots=True)
 class SentBody:
-    """One Body that was asked for by the id of its Entry; ``None``: not held, erased, or not
-    for whoever asks.
+    """One Body that was asked for by the id of its Entry.
+
+    ``None``: not held, erased, or not for whoever asks.
     """
 
     entry_id: EntryId
@@ -159,7 +160,7 @@ class Taken:
     """
 
     outcome: Outcome
-    changes: Changes = Changes()
+    changes: Changes = field(default_factory=Changes)
     bodies: tuple[EntryId, ...] = ()
     ranges: tuple[SeqRange, ...] = ()
     forks: tuple[tuple[AuthorKey, bytes], ...] = ()

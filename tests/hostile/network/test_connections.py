@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import sys
-
 from typing import TYPE_CHECKING
 
 import pytest
@@ -236,13 +235,15 @@ def test_cancelled_call_does_not_break_the_connection_for_others() -> None:
             await other.dial(host.addresses()[0])
             kept = await other.open(host.device, ECHO)
             for _ in range(20):
+                gushing = await other.open(host.device, GUSH)
+                deaf = await other.open(host.device, DEAF)
                 with trio.move_on_after(0.003):
-                    gushing = await other.open(host.device, GUSH)
                     while await gushing.read():
                         pass
                 with trio.move_on_after(0.003):
-                    deaf = await other.open(host.device, DEAF)
                     await deaf.write(bytes(1 << 22))
+                await gushing.reset()
+                await deaf.reset()
             await kept.write(b"whole")
             assert await kept.read(SOON) == b"whole"
             assert other.is_connected(host.device)

@@ -145,10 +145,12 @@ def upgrade() -> None:
     op.create_table(
         "dropped_feeds",
         sa.Column("author", sa.LargeBinary, primary_key=True),
+        sa.Column("identity", sa.LargeBinary),
         sa.Column("dropped_ms", sa.Integer, nullable=False),
         sqlite_with_rowid=False,
     )
     op.create_index("ix_dropped_feeds_age", "dropped_feeds", ["dropped_ms", "author"])
+    op.create_index("ix_dropped_feeds_identity", "dropped_feeds", ["identity"])
     op.create_index(
         "ix_entries_missing", "entries", ["n"], sqlite_where=sa.text("body_state = 'absent'")
     )

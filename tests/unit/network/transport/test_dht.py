@@ -30,7 +30,7 @@ async def directories(count, is_ours=lambda _peer: True, servers=2):
         for host in hosts[1:]:
             await host.dial(hosts[0].addresses()[0])
         for directory in made[1:]:
-            await directory.met(hosts[0].inner.get_id())
+            await directory.met(hosts[0].device)
         yield hosts, made
 
 
@@ -46,8 +46,8 @@ def test_who_has_something_is_found_through_a_third():
     async def work():
         async with directories(3, servers=1) as (hosts, (_, seller, buyer)):
             assert await seller.provide(KEY)
-            ((peer_id, addresses),) = await buyer.providers(KEY)
-            assert peer_id == hosts[1].inner.get_id()
+            ((device, addresses),) = await buyer.providers(KEY)
+            assert device == hosts[1].device
             assert set(hosts[1].addresses()) <= set(addresses)
 
     run(work)

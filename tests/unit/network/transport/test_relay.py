@@ -57,10 +57,10 @@ def test_two_behind_a_relay_speak_through_it_and_both_know_that():
     async def work():
         async with relayed() as (hosts, (_, _, reserved)):
             middle, anna, bo = hosts
-            again = await reserved.reserve(middle.inner.get_id())
+            again = await reserved.reserve(middle.device)
             assert again is not None
             assert again > 60
-            assert reserved.relays() == (middle.inner.get_id(),)
+            assert reserved.relays() == (middle.device,)
             assert await anna.dial(through(hosts)) == bo.device
             stream = await anna.open(bo.device, ECHO)
             await stream.write(b"hello" * 20_000)
@@ -89,7 +89,7 @@ def test_who_reserved_nothing_is_not_reached():
 def test_who_offers_no_relay_gives_no_reservation():
     async def work():
         async with relayed(is_offered=False) as (hosts, (_, _, asking)):
-            assert await asking.reserve(hosts[0].inner.get_id()) is None
+            assert await asking.reserve(hosts[0].device) is None
             assert asking.relays() == ()
 
     run(work)
