@@ -1,6 +1,6 @@
 """The one place where objects are connected: settings and the outside make a ``Hanse``.
 
-* Clock, chance and the cost of key derivation come in here, and only here can a
+* Clock, chance, the network and the cost of key derivation come in here, and only here can a
   test bring its own: no variable or option makes a real Keystore cheap to guess.
 * The engine, and with it the store and its libraries, is imported when it is
   first needed: help and completion must answer at once.
@@ -23,18 +23,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from hanse.app.runtime import MakeNetwork
     from hanse.core.engine.engine import Engine
     from hanse.core.keystore.keystore import KdfCost
 
 
 @dataclass(frozen=True, slots=True)
 class Hanse:
-    """One Hanse as it was set up: which folders, whose clock, at what cost."""
+    """One Hanse as it was set up: which folders, whose clock, at what cost.
+
+    Without ``make_network`` the network is the real one.
+    """
 
     settings: Settings
     clock: Clock
     chance: Chance
     kdf: KdfCost | None
+    make_network: MakeNetwork | None = None
 
     @property
     def base(self) -> Path:
@@ -75,8 +80,9 @@ class Bootstrap:
     clock: Clock = field(default_factory=SystemClock)
     chance: Chance = field(default_factory=SystemChance)
     kdf: KdfCost | None = None
+    make_network: MakeNetwork | None = None
 
     def build(self, given: Given) -> Hanse:
         """Load the settings and connect the rest."""
         settings = load_settings(given, self.environ)
-        return Hanse(settings, self.clock, self.chance, self.kdf)
+        return Hanse(settings, self.clock, self.chance, self.kdf, self.make_network)

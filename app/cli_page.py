@@ -61,11 +61,18 @@ to standard error. `account create --json` has the recovery phrase in its result
 | `HANSE_OFFLINE`, `HANSE_VERBOSE` | `--offline`, `--verbose`; 1 or 0 |
 | `HANSE_CERTIFICATION_CORES` | how many cores certifying may use; 0, or nothing: all |
 | `HANSE_CERTIFICATION_BACKGROUND` | 0: a model you publish is not queued to be measured |
+| `HANSE_NETWORK_PORT` and others | the network: [how-to/node.md](how-to/node.md) lists them |
 | `HANSE_CONFIG_DIR` | the folder of `settings.toml`, and of what must not lie in a data folder |
 
 `settings.toml` in the configuration folder knows `lang`, `data_dir`, `passphrase_file`, `offline`
-and `verbose`, and in its section `[certification]` `cores` and `background`. The command line wins
-over the environment, and both over the file.
+and `verbose`, in its section `[certification]` `cores` and `background`, and in `[network]` what
+[how-to/node.md](how-to/node.md) lists. The command line wins over the environment, and both over
+the file.
+
+While a Hanse runs on the data folder (`hanse node`), it does the commands on it: the terminal asks
+and shows, and no passphrase is needed. Help, `verify`, `demo`, `doctor`, `account create`,
+`account restore`, `account list`, `backup restore`, `backup drill` and `run --stdin` stay in the
+process of the terminal.
 
 Without `--data-dir` a new account gets its own folder below the platform's data folder, and the
 other commands take the one account there is, or ask which one.

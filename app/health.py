@@ -20,7 +20,7 @@ def counters(engine: Engine, connected: Sequence[PeerView] = ()) -> Mapping[str,
     """Count what is known, what moves, what waits and how old it is."""
     peers = engine.peering.views()
     places = engine.peering.own_places()
-    synced = [one.synced_ms for one in peers if one.synced_ms is not None]
+    last_ms, _ = engine.peering.last_heard(0)
     transfers = engine.fetching.views()
     seeding = engine.seeding.view()
     use = engine.posting.mailbox.use()
@@ -34,7 +34,7 @@ def counters(engine: Engine, connected: Sequence[PeerView] = ()) -> Mapping[str,
         },
         "reached_at": [{"address": one.address, "told": one.told} for one in places],
         "sync": {
-            "last_ms": max(synced, default=None),
+            "last_ms": last_ms,
             "own_may_leave": may_leave.may_leave,
             "own_is_stale": may_leave.stale,
             "confirmed_by": may_leave.confirmed_by,

@@ -289,7 +289,7 @@ class _Session:
         try:
             with self._wire.hung_up_after(ANSWER_SECONDS):
                 self._wire.prove(self._key, is_holder=True)
-                request = self._wire.receive(FromClient)  # type: ignore[arg-type]
+                request = self._wire.receive(FromClient)
             match request:
                 case Run():
                     self._run(request)
@@ -335,7 +335,7 @@ class _Session:
         """Hand on what the client says until it hangs up, or the command has ended."""
         while True:
             try:
-                message = self._wire.receive(FromClient)  # type: ignore[arg-type]
+                message = self._wire.receive(FromClient)
             except WireEnded:
                 console.gone()
                 return

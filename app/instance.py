@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, answer_challenge, deliver_challenge
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -51,8 +51,6 @@ _SOCKET_FILE: Final = "socket"
 _TEMPORARY: Final = "hanse-holder-"
 _PATH_BYTES_MOST: Final = 100  # of 108 on Linux, 104 on macOS
 _LOOK_SECONDS: Final = 0.1  # between two looks at Ctrl-C
-
-M = TypeVar("M")
 
 
 class HolderSilent(EnvironmentFault):
@@ -240,14 +238,18 @@ class Wire:
         except (OSError, EOFError) as error:
             raise WireEnded from error
 
-    def receive(self, kind: type[M]) -> M:
-        """Wait for the next message, or raise ``WireEnded``; one of another kind ends it too."""
+    def receive(self, kind: object) -> object:
+        """Wait for the next message, or raise ``WireEnded``; one of another kind ends it too.
+
+        ``kind`` is ``FromClient`` or ``FromHolder``.
+        """
         try:
             raw = self._connection.recv_bytes(HOLDER_MESSAGE_BYTES_MAX)
-            return msgspec.convert(json.loads(raw), kind)
+            found: object = msgspec.convert(json.loads(raw), kind)
         except (OSError, EOFError, ValueError, RecursionError) as error:
             # Among them msgspec.ValidationError and JSON that is none.
             raise WireEnded from error
+        return found
 
     @contextlib.contextmanager
     def hung_up_after(self, seconds: float) -> Iterator[None]:
@@ -512,7 +514,7 @@ class HolderClient:
             reply = Reply(text=None, why="end")
         self._send(reply)
 
-    def _next(self) -> FromHolder:
+    def _next(self) -> object:
         """Wait for the next message; tell the holder of Ctrl-C meanwhile."""
         while True:
             # Before every message, not only when none is there: much progress is no excuse.
@@ -551,9 +553,9 @@ class HolderClient:
         except WireEnded as error:
             raise HolderGone(path=self._folder) from error
 
-    def _receive(self) -> FromHolder:
+    def _receive(self) -> object:
         try:
-            return self._wire.receive(FromHolder)  # type: ignore[arg-type]
+            return self._wire.receive(FromHolder)
         except WireEnded as error:
             raise HolderGone(path=self._folder) from error
 

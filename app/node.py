@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from hanse.app.answers import Answer, plain
-from hanse.app.runtime import MakeNetwork, Runtime, make_service
+from hanse.app.runtime import Runtime
 from hanse.core.errors import EnvironmentFault
 from hanse.core.limits import NODE_EVENTS_WAITING_MAX
 from hanse.core.model.network import NetworkEvent
@@ -86,7 +86,6 @@ def run_node(
     is_events: bool,
     port: int | None,
     listen: Sequence[str],
-    make_network: MakeNetwork = make_service,
 ) -> Answer:
     """Run a node until a signal; raises what keeps it from starting."""
     events = Events()
@@ -97,9 +96,7 @@ def run_node(
     with _told_by_signals():
         runtime: Runtime | None = None
         try:
-            runtime = Runtime(
-                hanse, settings=settings, on_event=events.put, make_network=make_network
-            )
+            runtime = Runtime(hanse, settings=settings, on_event=events.put)
             _start(desk, runtime)
             is_started = True
             while True:

@@ -95,7 +95,8 @@ def make_service(
         from hanse.network.service import NetworkService  # noqa: PLC0415 - brings libp2p along
     except ImportError as error:
         raise NetworkMissing(reason=str(error)) from error
-    return NetworkService(engine, executor, settings, on_event)
+    program = f"hanse {program_version()}"
+    return NetworkService(engine, executor, settings, on_event, program)
 
 
 def _nobody(_: NetworkEvent) -> None:
@@ -111,7 +112,6 @@ class Runtime:
         *,
         settings: NetworkSettings | None = None,
         on_event: Callable[[NetworkEvent], None] = _nobody,
-        make_network: MakeNetwork = make_service,
     ) -> None:
         """Take the lock of the folder and open it; nothing else runs yet.
 
@@ -122,7 +122,7 @@ class Runtime:
         self.executor = Executor(max(1, (os.cpu_count() or 2) - 1))
         self._settings = settings or hanse.settings.network
         self._on_event = on_event
-        self._make_network = make_network
+        self._make_network = hanse.make_network or make_service
         self._since_ms = hanse.clock.now_ms()
         # Guards what follows.  The network is started and stopped under its own lock, since that
         # takes seconds in which its state is asked for.
@@ -303,6 +303,9 @@ class Runtime:
         """Start or stop the network as it should be; say whether it stopped in time."""
         with self._switching:
             is_wanted = self._is_unlocked and not self.is_offline and not self._is_closing
+            if is_wanted and self._network is not None and not self._network.is_online:
+                self._network.stop(NETWORK_SECONDS)  # it broke: what is left of it goes first
+                self._network = None
             if is_wanted and self._network is None:
                 self._go_online()
             elif not is_wanted:

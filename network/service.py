@@ -199,7 +199,7 @@ class NetworkService:
         on_own = self._engine.context.on_own
         if self.announce in on_own:
             on_own.remove(self.announce)
-        word = "stopped" if error is None else "network_broke"
+        word = "network_stopped" if error is None else "network_broke"
         values = {} if error is None else {"error": repr(error)}
         self._made.on_event(NetworkEvent(word, values))
 

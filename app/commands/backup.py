@@ -39,6 +39,7 @@ def restore(
     return account.restore(
         desk,
         source=path,
+        mirror=False,
         name=name,
         device_name=device_name,
         phrase_file=phrase_file,

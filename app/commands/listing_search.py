@@ -23,6 +23,7 @@ from hanse.app.commands.listing_words import (
     money,
     pair,
 )
+from hanse.app.commands.peer_shown import age, age_lines
 from hanse.app.commands.showing import headed, short_id, short_identity
 from hanse.app.commands.sizes import parse_size
 from hanse.core.errors import WrongUse
@@ -203,6 +204,7 @@ def _page(
 ) -> Answer:
     page = engine.catalogue.search(query, after, limit)
     counts = engine.catalogue.facets(query) if is_counting else None
+    synced = age(engine)
     lines = list(_row_lines(desk, page))
     if counts is not None:
         lines += ["", *_facet_lines(desk, counts)]
@@ -211,6 +213,8 @@ def _page(
     if page.next is not None:
         following = command_line(desk, query, limit=limit, after=page.next)
         lines += ["", desk.say("search.next", command=following)]
+    if synced is not None:
+        lines += ["", *age_lines(desk, synced)]
     result = {
         "rows": [_row(page, row) for row in page.rows],
         "count": page.count,
@@ -218,6 +222,7 @@ def _page(
         "is_cut": page.is_cut,
         "next": page.next,
         "query": query,
+        "synced": synced,
     }
     if counts is not None:
         result["facets"] = counts

@@ -30,6 +30,7 @@ from hanse.app.commands.listing_words import (
     rights_matrix,
     trial,
 )
+from hanse.app.commands.peer_shown import age, age_lines
 from hanse.app.commands.showing import headed, short_id
 from hanse.core.engine.redraft import total_of
 from hanse.core.market.concepts import concepts
@@ -59,8 +60,10 @@ def show(desk: Desk, *, listing: str) -> Answer:
         release = None if view.release is None else view.release.release
         certificates = None if release is None else engine.certificates.of_release(release)
         reviews = None if release is None else engine.human_reviews.of_release(release)
+        synced = age(engine)
     result: dict[str, object] = {
         "listing": view,
+        "synced": synced,
         "metric_changes": {release.hex(): found for release, found in changes.items()},
     }
     lines = _listing_lines(desk, view, changes)
@@ -75,6 +78,8 @@ def show(desk: Desk, *, listing: str) -> Answer:
     if reviews is not None:
         result["human_reviews"] = reviews
         lines += ["", desk.say("certify.title.reviews"), *review_lines(desk, reviews)]
+    if synced is not None:
+        lines += ["", *age_lines(desk, synced)]
     return Answer(result, lines)
 
 

@@ -23,6 +23,7 @@ from hanse.app.commands.peer_shown import (
 )
 from hanse.app.commands.showing import entry_lines, headed, named, short_id
 from hanse.app.progress import long_work
+from hanse.core.durable import write_durably
 from hanse.core.engine.inviting import (
     qr_png,
     qr_svg,
@@ -100,7 +101,7 @@ def add(desk: Desk, *, peer: str) -> Answer:
     """Put a Device on the person's list, and dial it where the network runs."""
     with desk.writing() as engine:
         path = desk.path(peer)
-        if path.is_file():
+        if _is_file(path):
             found = engine.peering.keep_invitation(read_invitation_file(path))
         else:
             found = engine.peering.keep(peer)
@@ -113,6 +114,13 @@ def add(desk: Desk, *, peer: str) -> Answer:
                 found, said = _dialled(desk, network, found, progress)
             lines.append(said)
     return Answer(found, lines)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a link is longer than a name may be
+        return False
 
 
 def remove(desk: Desk, *, peer: str) -> Answer:
@@ -144,9 +152,9 @@ def _write_invitation(path: Path, made: Invitation) -> None:
     """Write a picture where the name asks for one, else the link."""
     match path.suffix.lower():
         case ".png":
-            path.write_bytes(qr_png(made))
+            write_durably(path, qr_png(made))
         case ".svg":
-            path.write_bytes(qr_svg(made))
+            write_durably(path, qr_svg(made))
         case _:
             write_invitation_file(path, made)
 

@@ -36,14 +36,10 @@ def ago(desk: Desk, time_ms: int | None) -> str:
     return desk.say("word.ago.now")
 
 
-def age(desk: Desk, engine: Engine) -> dict[str, object] | None:
+def age(engine: Engine) -> dict[str, object] | None:
     """Return when this folder last heard from others, and from how many; None if it never did."""
-    times = [one.synced_ms for one in engine.peering.views() if one.synced_ms is not None]
-    if not times:
-        return None
-    now_ms = desk.hanse.clock.now_ms()
-    lately = sum(1 for one in times if now_ms - one < _LATELY_MS)
-    return {"last_ms": max(times), "peers": max(1, lately)}
+    last_ms, lately = engine.peering.last_heard(_LATELY_MS)
+    return None if last_ms is None else {"last_ms": last_ms, "peers": lately}
 
 
 def age_lines(desk: Desk, found: dict[str, object] | None) -> list[str]:

@@ -6,7 +6,7 @@
 * Whatever comes is verified before it is kept.  Wrong bytes of a Peer are told by False; what the
   seller signed and does not fit fails the transfer by his name, whoever carried it.
 * Everything is on the disk: after a kill it goes on from what was durable, at most so many bytes
-  come again as were written since the last ``checkpoint``.
+  come again as were written since the last ``checkpoint``, which also notes whole files as held.
 * A disk that is full or broken fails the transfer and loses nothing that was durable.
 
 Whom to ask, and in which order, is the network's.
@@ -37,6 +37,7 @@ from hanse.core.engine.release_parts import (
     licence_texts,
     named_by_card,
     note_held,
+    note_uses,
     parts_here,
     read_parts,
     small_here,
@@ -160,6 +161,7 @@ class Fetch:
         self._missing: dict[ObjectName, None] = {}  # objects not here yet, in file order
         self._leafless: dict[ObjectName, None] = {}  # plain files whose leaf layer is not here
         self._layerless: dict[ObjectName, dict[int, bytes]] = {}  # ranges of Piece layers so far
+        self._installed: set[ObjectName] = set()  # since the last checkpoint
         self._came: Counter[ObjectName] = Counter()
         self._total_bytes, self._held_bytes = row.size, 0
 
@@ -308,6 +310,7 @@ class Fetch:
         with self._lock:
             for name in [one for one in self._missing if self._gatherings.is_installed(one)]:
                 del self._missing[name]
+                self._installed.add(name)
                 self._held_bytes += name[1]
             for name in [one for one in self._leafless if self._gatherings.has_leaves(one)]:
                 del self._leafless[name]
@@ -533,13 +536,19 @@ class Fetch:
     def _note_progress(self) -> tuple[TransferView, TransferRow]:
         now_ms = self._context.clock.now_ms()
         done = self._done_bytes()
+        with self._lock:
+            installed = set(self._installed)
         with self._context.store.unit_of_work() as uow:
+            if self._parts is not None:
+                note_uses(uow, self._parts, sorted(installed), now_ms, self._whose)
             uow.transfers.progress(self.release, done, self._total_bytes, now_ms)
             self._count_traffic(uow, now_ms)
             row = uow.transfers.get(self.release)
             assert row is not None
             view = transfer_view(uow, row)
             uow.commit()
+        with self._lock:
+            self._installed -= installed
         return view, row
 
     def _count_traffic(self, uow: Repositories, now_ms: int) -> None:
@@ -571,6 +580,8 @@ class Fetch:
         except HanseError as error:
             with suppress(HanseError):
                 self._gatherings.sync(self)
+            with suppress(HanseError):
+                self._note_progress()
             with suppress(HanseError), self._context.store.unit_of_work() as uow:
                 row = uow.transfers.get(self.release)
                 if row is not None and not row.is_ended:

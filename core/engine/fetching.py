@@ -132,11 +132,9 @@ class Fetching:
         if whose_for(reason) is Whose.OTHERS:
             coming = row.size if parts is None else unwanted_bytes(held, parts)
             self._storing.check_quota(coming)
-        here = self._gathered_bytes(row)
-        if parts is not None:
-            here += sum(
-                size for root, size in parts.travelling() if self._content.pieces.has(root, size)
-            )
+        names = [] if parts is None else parts.travelling()
+        whole = sum(size for root, size in names if self._content.pieces.has(root, size))
+        here = max(self._gathered_bytes(row), whole)
         others = sum(
             one.total_bytes - one.done_bytes
             for one in held.transfers.due()
@@ -326,7 +324,15 @@ class Fetching:
             self._drop_parts(fetch.release)
 
     def _drop_parts(self, release: EntryId) -> None:
-        """Remove what came of a cancelled transfer and no other one wants."""
+        """Remove what came of a cancelled transfer and no other one wants.
+
+        A Release that was whole once, and is being healed, keeps what it has.
+        """
+        with self._context.store.unit_of_work() as uow:
+            whole: list[ObjectName] = []
+            if uow.objects.manifest_of_release(release) is None:
+                whole = uow.objects.leave_release(release)
+                uow.commit()
         with self._context.store.reads() as reads:
             row = reads.listings.release(release)
             mine = None if row is None else parts_here(row, self._content.small)
@@ -336,6 +342,9 @@ class Fetching:
             others = {
                 name for one in parts_of(reads, self._content.small, live) for name in _names(one)
             }
+        for name in whole:
+            if name not in others:
+                self._content.pieces.remove(*name)
         for name in _names(mine):
             if name not in others and not self.gatherings.is_live(name):
                 self._content.pieces.drop_part(gathering_name(*name))

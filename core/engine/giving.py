@@ -127,8 +127,8 @@ class Giving:
     def _is_given(self, held: Repositories, name: ObjectName, use: ObjectUse) -> bool:
         if use.part is Part.PLAIN:
             return _release_is_open(held, use)
-        releases = (row.release for row in held.objects.manifests_of(use.artifact))
-        rows = (held.listings.release(one) for one in releases if one is not None)
+        releases = {row.release for row in held.objects.manifests_of(use.artifact)} | {use.release}
+        rows = [held.listings.release(one) for one in releases if one is not None]
         for row in rows:
             parts = None if row is None else parts_here(row, self._content.small)
             if parts is not None and parts.sealed is not None and name in parts.wanted():

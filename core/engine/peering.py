@@ -177,6 +177,14 @@ class Peering:
             found = [_view(reads, row, proven) for row in rows]
         return tuple(sorted(found, key=lambda it: (not it.is_kept, -(it.seen_ms or 0), it.device)))
 
+    def last_heard(self, within_ms: int) -> tuple[int | None, int]:
+        """Return how old what is here is: when a Peer last told us, and how many did so lately.
+
+        ``within_ms`` says how far back is lately.
+        """
+        with self._context.store.reads() as reads:
+            return reads.peers.last_heard(self._context.clock.now_ms() - within_ms)
+
     def kept(self) -> tuple[PeerView, ...]:
         """Show the person's own list."""
         return tuple(view for view in self.views() if view.is_kept)

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from hanse.core.artifacts.small import SmallStore
 from hanse.core.crypto.derivation import EpochSeeds, RootSecret, device_box_secret
@@ -204,8 +204,9 @@ def restore(
             r, root = current_root(known, secret)
             seeds = () if is_mirror else _recover_seeds(uow, known, secret)
             keys = _keys(known.identity, name, device, seeds, clock, chance)
-            role = ROLE_MIRROR if is_mirror else ROLE_FULL
-            last = _append_device(uow, root, known.identity, r, device, clock, chance, role)
+            last = _append_device(
+                uow, root, known.identity, r, device, clock, chance, is_mirror=is_mirror
+            )
             uow.meta.put(PHRASE_CONFIRMED, "1")
             _note_made(uow, home, keys, last)
             devices = device_views(uow, known.identity, keys.device)
@@ -263,9 +264,11 @@ def _append_device(
     device: _NewDevice,
     clock: Clock,
     chance: Chance,
-    role: str = ROLE_FULL,
+    *,
+    is_mirror: bool = False,
 ) -> CheckedEntry:
     now_ms = clock.now_ms()
+    role: Literal["full", "mirror"] = ROLE_MIRROR if is_mirror else ROLE_FULL
     key = device.signer.public_key
     body = Device1(
         salt=chance.bytes(16),

@@ -140,8 +140,10 @@ def unwanted_bytes(held: Repositories, parts: Parts) -> int:
     return sum(size for root, size in parts.travelling() if not held.objects.uses_of((root, size)))
 
 
-def note_held(uow: UnitOfWork, parts: Parts, now_ms: int, whose: Whose = Whose.OTHERS) -> None:
-    """Note that all files of a Release are here, and why; the caller commits.
+def note_uses(
+    uow: UnitOfWork, parts: Parts, names: Iterable[ObjectName], now_ms: int, whose: Whose
+) -> None:
+    """Note that files of a Release are here, and why; the caller commits.
 
     What the Artifact wants already, perhaps for a stronger reason, stays as it is.
     """
@@ -154,11 +156,17 @@ def note_held(uow: UnitOfWork, parts: Parts, now_ms: int, whose: Whose = Whose.O
     uow.objects.want(
         [
             ObjectUse(*one, row.artifact, parts.kind, whose, row.release)
-            for one in parts.wanted()
+            for one in names
             if one not in known or (whose is not Whose.OTHERS and known[one] is Whose.OTHERS)
         ],
         now_ms,
     )
+
+
+def note_held(uow: UnitOfWork, parts: Parts, now_ms: int, whose: Whose = Whose.OTHERS) -> None:
+    """Note that all files of a Release are here; the caller commits."""
+    note_uses(uow, parts, parts.wanted(), now_ms, whose)
+    row = parts.row
     held = {manifest.sealed for manifest in uow.objects.manifests_of(row.artifact)}
     digest = None if row.seal is None else row.seal.manifests[1]
     if digest not in held:

@@ -210,6 +210,12 @@ class Replicating:
             uow.peers.keep_cursor(device, cursor, self._context.clock.now_ms())
             uow.commit()
 
+    def keep_cursor(self, device: AuthorKey, cursor: Cursor) -> None:
+        """Note how far the Peer's arrivals were looked at.  Writes."""
+        with self._context.store.unit_of_work() as uow:
+            uow.peers.keep_cursor(device, cursor)
+            uow.commit()
+
     # --- our own Feed -----------------------------------------------------------------------
 
     def may_leave(self, n: int) -> bool:

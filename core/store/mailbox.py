@@ -122,9 +122,9 @@ class MailboxRepository:
 
     def newest_n(self) -> int:
         """Return the highest number that is kept now."""
-        return self._connection.execute(
-            select(func.coalesce(func.max(mailbox.c.n), 0))
-        ).scalar_one()
+        return int(
+            self._connection.execute(select(func.coalesce(func.max(mailbox.c.n), 0))).scalar_one()
+        )
 
     def drop(self, reader: IdentityId, ids: Sequence[EntryId]) -> int:
         """Keep these no longer; return how many were here."""

@@ -176,6 +176,15 @@ class ObjectRepository:
         ).all()
         return self._settle((row.root, row.size) for row in gone)
 
+    def leave_release(self, release: EntryId) -> list[ObjectName]:
+        """Forget the uses noted for one Release; return the objects that nothing wants any more."""
+        gone = self._connection.execute(
+            delete(object_uses)
+            .where(object_uses.c.release == release)
+            .returning(object_uses.c.root, object_uses.c.size)
+        ).all()
+        return self._settle((row.root, row.size) for row in gone)
+
     def _settle(self, names: Iterable[ObjectName]) -> list[ObjectName]:
         """Give each object to the strongest of its uses; drop and return those without any."""
         dropped: list[ObjectName] = []

@@ -15,7 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection, bindparam, delete, false, func, insert, select, true, update
+from sqlalchemy import Connection, bindparam, delete, false, func, select, true, update
+from sqlalchemy.dialects.sqlite import insert
 
 from hanse.core.limits import PEERS_KEPT_MAX
 from hanse.core.model.ids import AuthorKey, IdentityId
@@ -26,7 +27,7 @@ from hanse.core.store.projections.fold import write_list
 from hanse.core.store.tables import devices
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from hanse.core.store.feed_rows import AnyRow
 
@@ -66,18 +67,15 @@ class PeerRow:
 
 
 OF_DEVICE: Final = select(peers).where(peers.c.device == bindparam("device"))
-EVERY: Final = select(peers).order_by(peers.c.device).limit(2 * PEERS_KEPT_MAX)
-KEPT: Final = (
-    select(peers).where(peers.c.is_kept == true()).order_by(peers.c.device).limit(PEERS_KEPT_MAX)
+IS_KEPT: Final = select(peers.c.device).where(peers.c.device == bindparam("device"))
+_INSERT: Final = insert(peers)
+PUT: Final = _INSERT.on_conflict_do_update(
+    index_elements=[peers.c.device],
+    set_={it.name: _INSERT.excluded[it.name] for it in peers.c if it.name != "device"},
 )
+EVERY: Final = select(peers).order_by(peers.c.device).limit(2 * PEERS_KEPT_MAX)
 COUNT: Final = select(func.count()).select_from(peers)
 COUNT_KEPT: Final = COUNT.where(peers.c.is_kept == true())
-OF_IDENTITY: Final = (
-    select(peers)
-    .where(peers.c.identity == bindparam("identity"))
-    .order_by(peers.c.device)
-    .limit(PEERS_KEPT_MAX)
-)
 _HEARD_MS: Final = func.coalesce(peers.c.seen_ms, peers.c.met_ms)
 LEAST_USEFUL: Final = (
     select(peers.c.device)
@@ -117,17 +115,22 @@ class PeerRepository:
         """Return every Peer, by key; there are never more than a few thousand."""
         return [_peer(row) for row in self._connection.execute(EVERY)]
 
-    def kept(self) -> list[PeerRow]:
-        """Return the person's own list, by key."""
-        return [_peer(row) for row in self._connection.execute(KEPT)]
-
-    def claiming(self, identity: IdentityId) -> list[PeerRow]:
-        """Return the Peers that claim to speak for an Identity."""
-        return [_peer(row) for row in self._connection.execute(OF_IDENTITY, {"identity": identity})]
-
     def with_penalties(self) -> list[PeerRow]:
         """Return the Peers something is or was held against."""
         return [_peer(row) for row in self._connection.execute(CONDUCTS)]
+
+    def last_heard(self, since_ms: int) -> tuple[int | None, int]:
+        """Return when a Peer we exchange with last spoke, and how many did since ``since_ms``."""
+        when = func.max(peers.c.reconciled_ms, func.coalesce(peers.c.seen_ms, 0))
+        exchanged = select(when.label("heard_ms")).where(peers.c.reconciled_ms.is_not(None))
+        times = exchanged.subquery()
+        row = self._connection.execute(
+            select(
+                func.max(times.c.heard_ms),
+                func.count().filter(times.c.heard_ms >= since_ms),
+            ).select_from(times)
+        ).one()
+        return row[0], row[1]
 
     def count_kept(self) -> int:
         """Return how long the person's own list is."""
@@ -146,13 +149,9 @@ class PeerRepository:
 
     def put(self, row: PeerRow) -> None:
         """Keep a Peer, in place of what was kept of it; make room for one that is new."""
-        values = _values(row)
-        changed = self._connection.execute(
-            update(peers).where(peers.c.device == row.device).values(**values)
-        )
-        if not changed.rowcount:
+        if self._connection.execute(IS_KEPT, {"device": row.device}).first() is None:
             self._make_room()
-            self._connection.execute(insert(peers).values(device=row.device, **values))
+        self._connection.execute(PUT, _values(row))
 
     def forget(self, device: AuthorKey) -> bool:
         """Drop a Peer; say whether there was one."""
@@ -203,8 +202,9 @@ class PeerRepository:
         self._connection.execute(delete(peers).where(peers.c.device.in_(least)))
 
 
-def _values(row: PeerRow) -> Mapping[str, object]:
+def _values(row: PeerRow) -> dict[str, object]:
     return {
+        "device": row.device,
         "identity": row.identity,
         "addresses": write_list(row.addresses),
         "source": row.met.value,

@@ -196,10 +196,13 @@ def choose(scene: Scene, at_ms: int, chance: Chance) -> tuple[Candidate, ...]:
     seed = chance.bytes(_SEED_SIZE_BYTES)
     due.sort(key=lambda it: (it.nearness, it.way, not it.has_answered, _drawn(seed, it.device)))
     chosen: dict[AuthorKey, Candidate] = {}
-    for candidate in due:
-        if len(chosen) == room:
-            break
-        if candidate.device not in chosen and tally.takes(candidate.nearness, candidate.source):
+    # First every kind its own third, then what is left: near ones do not push out those around.
+    for takes in (tally.takes_of_third, tally.takes):
+        for candidate in due:
+            if len(chosen) == room:
+                break
+            if candidate.device in chosen or not takes(candidate.nearness, candidate.source):
+                continue
             chosen[candidate.device] = candidate
             tally.add(candidate.nearness, candidate.source)
     return tuple(chosen.values())
@@ -232,16 +235,24 @@ class _Tally:
             self._by_source[source] += 1
 
     def takes(self, nearness: Nearness, source: str | None) -> bool:
+        """Say whether one more may be connected."""
+        if self.takes_of_third(nearness, source):
+            return True
+        if self.total >= self._wanted or self._is_half(source):
+            return False
+        around = self._by_nearness[Nearness.NEAR] + self._by_nearness[Nearness.HOP]
+        return nearness is Nearness.STRANGER or around < 2 * self._third
+
+    def takes_of_third(self, nearness: Nearness, source: str | None) -> bool:
+        """Say whether one more is within the third of its kind, which strangers can be denied."""
         if nearness is Nearness.OWN:
             return True
-        if source is not None and self._by_source[source] >= self._half:
+        if self._is_half(source) or self._by_nearness[nearness] >= self._third:
             return False
-        has_room = self.total < self._wanted
-        if nearness is Nearness.STRANGER:
-            return has_room
-        around = self._by_nearness[Nearness.NEAR] + self._by_nearness[Nearness.HOP]
-        is_within_third = self._by_nearness[nearness] < self._third
-        return is_within_third or (has_room and around < 2 * self._third)
+        return nearness is not Nearness.STRANGER or self.total < self._wanted
+
+    def _is_half(self, source: str | None) -> bool:
+        return source is not None and self._by_source[source] >= self._half
 
 
 def _drawn(seed: bytes, device: AuthorKey) -> bytes:

@@ -33,7 +33,7 @@ from hanse.network.ports import StreamEnded
 from hanse.network.services.ticking import ticks_ms
 from hanse.network.wire.bucket import SECOND_MS
 from hanse.network.wire.picker import Layout, Picker
-from hanse.network.wire.transfer import Excuse, Have, Ref, Sorry
+from hanse.network.wire.transfer import Excuse, Ref, Sorry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -43,16 +43,17 @@ if TYPE_CHECKING:
     from hanse.core.model.network import TransferView
     from hanse.core.model.transfer import HashesWanted, SmallWanted
     from hanse.network.services.fetching import FetchingService
-    from hanse.network.services.piece_line import PieceLine, Question
+    from hanse.network.services.piece_line import PieceLine
     from hanse.network.wire.transfer import Asking
 
 _log = logging.getLogger(__name__)
 
-_NEXT_SECONDS: Final = 2.0  # without an answer; then somebody else is asked too
+_NEXT_SECONDS: Final = 1.0  # without an answer; then somebody else is asked too
 _AT_ONCE: Final = 4  # small objects, ranges of hashes, or Peers asked what they have
 _SEARCH_SECONDS: Final = 30.0
 _HAVE_AGAIN_MS: Final = 15 * SECOND_MS  # of who has not all yet
 _ASK_AGAIN_MS: Final = 60 * SECOND_MS  # who had nothing
+_GONE_MS: Final = 2 * SECOND_MS  # without anybody to ask; then it is searched for
 _ROUNDS_MORE: Final = 3
 _RATE_MS: Final = 2 * SECOND_MS
 _NOT_ANSWERED: Final = (NoPeer, PeerBusy, PeerRefused, PeerSilent, StreamEnded)
@@ -91,6 +92,7 @@ class Download:
         self._judged: set[int] = set()  # places of objects whose Pieces can be judged
         self._done_bytes = view.done_bytes
         self._unsynced_bytes = 0
+        self._had_seeders_ms = ticks_ms()
         self._meter: deque[tuple[int, int]] = deque()  # when, and how many bytes were done then
         self._is_searching = self._is_noted_searching = view.state is TransferState.SEARCHING
 
@@ -174,8 +176,9 @@ class Download:
 
     async def _search(self) -> None:
         """Ask who is connected what it has, again and again; look farther when nobody has it."""
-        # Who is connected is asked first.
-        looked_ms = ticks_ms() - int((_SEARCH_SECONDS - _NEXT_SECONDS) * SECOND_MS)
+        looked_ms = ticks_ms() - int(_SEARCH_SECONDS * SECOND_MS)
+        if self._candidates():  # who is connected is asked first
+            looked_ms += _GONE_MS
         while True:
             await self._ask_what_they_have()
             now = ticks_ms()
@@ -212,19 +215,17 @@ class Download:
                     continue  # it came whole meanwhile
                 line = self.service.line(peer)
                 try:
-                    answer = await line.call(_have_question(ref))
+                    have = await line.have(ref)
                 except PeerRefused:
                     is_whole = False
                     continue
                 except _NOT_ANSWERED:
                     is_whole = False
                     break
-                assert isinstance(answer.reply, Have)
-                bits = answer.reply.bitmap
-                is_whole = is_whole and bits is None
+                is_whole = is_whole and have.bitmap is None
                 is_relayed = self.service.path(peer) is Path.RELAY
                 picker.meet(peer, line.pace, is_relayed=is_relayed)
-                picker.has(peer, place, bits)
+                picker.has(peer, place, have.bitmap)
                 self.service.refill(line)
         (self._partial.discard if is_whole else self._partial.add)(peer)
 
@@ -475,8 +476,11 @@ class Download:
         """Return how far it is and how fast."""
         seeders = self._picker.seeders(now_ms)
         is_looking = bool(self._objects) and not self._picker.is_done
-        if is_looking:
-            self._show_searching(is_searching=not seeders)
+        if seeders or not is_looking:
+            self._had_seeders_ms = now_ms
+        if is_looking:  # who rests for a moment is not gone
+            is_gone = now_ms - self._had_seeders_ms >= _GONE_MS
+            self._show_searching(is_searching=is_gone)
         self._meter.append((now_ms, self._done_bytes))
         while len(self._meter) > 2 and now_ms - self._meter[1][0] >= _RATE_MS:
             self._meter.popleft()
@@ -512,10 +516,6 @@ class Download:
         news = self._news
         with trio.move_on_after(seconds):
             await news.wait()
-
-
-def _have_question(ref: Ref) -> Question:
-    return lambda asking: asking.want_have(ref)
 
 
 def _first_of(group: BaseExceptionGroup[HanseError]) -> HanseError:

@@ -406,12 +406,6 @@ class FindingService:
             link = Link(connection.device, nearness, None, is_outbound=connection.is_outbound)
             under = _Under(link, 0)
         self._links[connection.device] = replace(under, since_ms=ticks_ms())
-        self._surroundings.tell(
-            "peer_connected",
-            device=connection.device.hex(),
-            path=connection.path.value,
-            is_outbound=connection.is_outbound,
-        )
         self._show()
 
     def _lost(self, device: AuthorKey) -> None:
@@ -419,7 +413,6 @@ class FindingService:
         self._counted.pop(device, None)
         if under is None:
             return
-        self._surroundings.tell("peer_lost", device=device.hex())
         if under.link.is_outbound:
             attempt = self._attempts.get(device, Attempt())
             now_ms = ticks_ms()

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 import trio
 
 from hanse.core.engine.ports import NoPeer, PeerBusy, PeerRefused, PeerSilent
-from hanse.core.limits import PIECE_CALLS_OPEN_MAX, PIECE_GETS_OPEN_MAX
+from hanse.core.limits import PIECE_CALLS_OPEN_MAX, PIECE_GETS_OPEN_MAX, PIECE_WANT_HAVE_MAX
 from hanse.network.ports import StreamEnded
 from hanse.network.services.ticking import ticks_ms
 from hanse.network.wire.bucket import SECOND_MS, SILENT_MS, Pace
 from hanse.network.wire.frames import ProtocolViolation
-from hanse.network.wire.transfer import PROTOCOL, Answer, Asking, Excuse, Get, Ref, Sorry
+from hanse.network.wire.transfer import PROTOCOL, Answer, Asking, Excuse, Get, Have, Ref, Sorry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hanse.network.ports import Host, Stream
 
 _CALLS_MOST: Final = PIECE_CALLS_OPEN_MAX - PIECE_GETS_OPEN_MAX
+_HAVE_MS: Final = 10 * SECOND_MS  # they say it no more often
 _OPEN_SECONDS: Final = 10.0
 _BYTES_A_SECOND_LEAST: Final = 16 * 1024  # of what is asked whole, from one Peer after another
 
@@ -93,6 +94,7 @@ class PieceLine:
         self.is_open = False
         self.is_over = False
         self.answers = 0  # how many came
+        self._haves: dict[Ref, tuple[int, Have]] = {}  # when it was said
 
     @property
     def room(self) -> int:
@@ -133,7 +135,7 @@ class PieceLine:
         if len(self._waiters) >= _CALLS_MOST or self._asking.open_calls >= PIECE_CALLS_OPEN_MAX:
             raise PeerBusy(peer=self.peer.hex(), retry_ms=SECOND_MS)
         self._begin()
-        call, frame = self._asking_for(question)
+        call, frame = question(self._asking)
         waiter = self._waiters[call] = _Waiter()
         self._send(frame)
         seconds = SILENT_MS / SECOND_MS + size_bytes / _BYTES_A_SECOND_LEAST
@@ -153,8 +155,21 @@ class PieceLine:
             raise PeerRefused(peer=self.peer.hex(), reason=sorry.code)
         return waiter.answer
 
-    def _asking_for(self, question: Question) -> tuple[int, bytes]:
-        return question(self._asking)
+    async def have(self, ref: Ref) -> Have:
+        """Return what the Peer has of an object; what it said a moment ago still holds.
+
+        Raises what ``call`` does.
+        """
+        now = ticks_ms()
+        said = self._haves.pop(ref, None)
+        if said is None or now - said[0] >= _HAVE_MS:
+            answer = await self.call(lambda asking: asking.want_have(ref))
+            assert isinstance(answer.reply, Have)
+            said = now, answer.reply
+        self._haves[ref] = said
+        if len(self._haves) > PIECE_WANT_HAVE_MAX:
+            del self._haves[next(iter(self._haves))]
+        return said[1]
 
     def _begin(self) -> None:
         now = ticks_ms()

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
     from hanse.core.store.outbox import OutboxMessage
     from hanse.network.ports import Connection
+    from hanse.network.services.reaching import Reach
     from hanse.network.services.surroundings import Surroundings
 
 ANSWER_SECONDS: Final = 20.0
@@ -73,7 +74,7 @@ class PostService:
     def __init__(
         self,
         surroundings: Surroundings,
-        reach: Callable[[IdentityId], Awaitable[Sequence[AuthorKey]]],
+        reach: Reach,
         may_leave: Callable[[int], bool],
     ) -> None:
         """Bind the engine; nothing runs yet."""
@@ -204,7 +205,7 @@ class PostService:
             parcels = await self._hand_over(device, parcels)
         if parcels:
             with trio.move_on_after(DIAL_SECONDS):
-                await self._reach(identity)
+                await self._reach(identity, (*routes.devices, *routes.mailboxes))
             for device in routes.devices:
                 if device not in tried and is_up(device):
                     parcels = await self._hand_over(device, parcels)

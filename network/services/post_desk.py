@@ -110,7 +110,6 @@ class PostDesk:
             self._at.blame(stream.peer, Offence.FRAME)
             is_big = error.values["reason"] == "too_big"
             await line.send(write(Sorry(0, "too_big" if is_big else "bad_frame", 0)))
-            await stream.reset()
 
     async def _answer_to(self, peer: AuthorKey, message: object) -> Message:
         identity = await self._at.read(lambda: self._posting.identity_of(peer))

@@ -11,7 +11,7 @@ Whom to keep connected to is decided elsewhere; here somebody is needed now.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -23,7 +23,7 @@ from hanse.core.model.network import Met
 from hanse.network.wire.directory_keys import content_key, feed_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from hanse.core.model.ids import AuthorKey
     from hanse.core.model.network import TransferView
@@ -38,6 +38,16 @@ _PAUSE_SECONDS: Final = 0.5  # between two records: a server takes ten in ten se
 _DIAL_SECONDS: Final = 10.0
 
 
+class Reach(Protocol):
+    """Connects to Devices of an Identity; see ``Reaching.reach``."""
+
+    async def __call__(
+        self, identity: IdentityId, wanted: Collection[AuthorKey] = ()
+    ) -> Sequence[AuthorKey]:
+        """Return those that are connected."""
+        ...
+
+
 class Reaching:
     """Connects to somebody in particular; belongs to the network thread."""
 
@@ -46,16 +56,24 @@ class Reaching:
         self._around = surroundings
         self._directory = directory
 
-    async def reach(self, identity: IdentityId) -> Sequence[AuthorKey]:
-        """Return connected Devices of an Identity, after dialling when there is none."""
+    async def reach(
+        self, identity: IdentityId, wanted: Collection[AuthorKey] = ()
+    ) -> Sequence[AuthorKey]:
+        """Return connected Devices of an Identity, after dialling when there is none.
+
+        Those of ``wanted`` that are not connected are dialled also when others are.
+        """
         peering = self._around.engine.peering
         devices = await self._around.read(lambda: peering.devices_of(identity))
-        if up := self._connected(devices):
+        up = self._connected(devices)
+        missing = [device for device in wanted if device in devices and device not in up]
+        if up and not missing:
             return up
         known = await self._around.read(peering.known)
-        places = [(it.device, it.addresses) for it in known if it.device in devices]
-        if dialled := await self._dial(places):
-            return dialled
+        sought = missing or devices
+        await self._dial([(it.device, it.addresses) for it in known if it.device in sought])
+        if reached := self._connected(devices):
+            return reached
         if self._directory is None:
             return ()
         found = await self._directory.providers(feed_key(identity))

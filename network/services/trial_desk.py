@@ -129,7 +129,6 @@ class TrialDesk:
             self._at.blame(stream.peer, Offence.FRAME)
             is_big = error.values["reason"] == "too_big"
             await line.send(write(Sorry(0, "too_big" if is_big else "bad_frame", 0)))
-            await stream.reset()
 
     async def _answer_one(self, line: MessageStream, asked: Ask | Query, raw: bytes) -> None:
         keys = self._at.engine.context.keys

@@ -40,12 +40,13 @@ from hanse.network.wire.trials import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
     from concurrent.futures import Future
 
     from hanse.core.engine.trying.pace import Pace
     from hanse.core.model.control import Control
     from hanse.core.model.ids import AuthorKey, IdentityId
+    from hanse.network.services.reaching import Reach
     from hanse.network.services.surroundings import Surroundings
 
 ANSWER_SECONDS: Final = 20.0  # without a byte; the seller says every five that he is at work
@@ -82,7 +83,7 @@ class TrialService:
     def __init__(
         self,
         surroundings: Surroundings,
-        reach: Callable[[IdentityId], Awaitable[Sequence[AuthorKey]]],
+        reach: Reach,
         pace: Callable[[], Pace] | None = None,
     ) -> None:
         """Bind the engine; ``pace`` is for the answers given here."""
@@ -142,7 +143,7 @@ class TrialService:
         """Return a connected full Device of the seller, the one that granted if it is there."""
         for is_reached in (False, True):
             if is_reached:
-                await self._reach(seller)
+                await self._reach(seller, () if granted_by is None else (granted_by,))
             routes = await self._at.read(lambda: self._at.engine.posting.routes(seller))
             up = [device for device in routes.devices if self._at.host.is_connected(device)]
             if granted_by in up:

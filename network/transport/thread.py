@@ -92,11 +92,15 @@ class NetworkThread:
                 return
             try:
                 future.set_result(await call(*args))
-            except trio.Cancelled:
+            except Exception as error:  # noqa: BLE001  it belongs to who asked
+                future.set_exception(_sole(error))
+            except BaseExceptionGroup as errors:
+                future.set_exception(CancelledError())
+                # What else was raised while it was cancelled is nobody's any more.
+                raise _without_exceptions(errors) from None
+            except BaseException:
                 future.set_exception(CancelledError())
                 raise
-            except Exception as error:  # noqa: BLE001  it belongs to who asked
-                future.set_exception(error)
 
         def begin() -> None:
             if self._is_closing or self._nursery is None:
@@ -165,3 +169,9 @@ def _sole(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+def _without_exceptions(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the part of a group that must go on: cancellation, and what ends programs."""
+    must_go, _ = errors.split(lambda each: not isinstance(each, Exception | BaseExceptionGroup))
+    return must_go if must_go is not None else errors

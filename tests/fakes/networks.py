@@ -13,6 +13,7 @@ class FakeNetwork:
 
     def __init__(self, engine, executor, settings, on_event, fault=None):
         self.engine = engine
+        self.executor = executor
         self.settings = settings
         self.on_event = on_event
         self.fault = fault
@@ -38,7 +39,7 @@ class FakeNetwork:
 
     def stop(self, timeout_seconds):
         self.is_online = False
-        return True
+        return timeout_seconds > 0
 
     def health(self):
         return {"is_alive": self.is_online, "addresses": self.addresses}
@@ -47,7 +48,7 @@ class FakeNetwork:
         return self.connected
 
     def add(self, text, *, is_kept=True):
-        self.asked.append(("add", text))
+        self.asked.append(("add", text, is_kept))
         found = Future()
         found.set_exception(NoPeer(whom="", tried=1))
         return found

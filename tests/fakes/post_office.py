@@ -108,7 +108,7 @@ class Office:
             listeners=listeners,
         )
 
-        async def reach(identity: IdentityId) -> list[AuthorKey]:
+        async def reach(identity: IdentityId, wanted: object = ()) -> list[AuthorKey]:
             for stop in self.stops:
                 if stop.identity == identity and not stop.host.is_gone and stop.host is not host:
                     await host.dial(stop.host.addresses()[0])

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
+from sqlalchemy import delete
+
+from hanse.core.artifacts.pieces import disk_free
 from hanse.core.artifacts.tree import piece_count, piece_length
-from hanse.core.limits import PIECE_SIZE_BYTES
+from hanse.core.limits import OTHERS_CONTENT_BYTES_MAX, PIECE_SIZE_BYTES
+from hanse.core.store.tables import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,6 +21,22 @@ if TYPE_CHECKING:
     from hanse.core.model.network import TransferView
 
 DEVICE = bytes(32)
+
+
+def empty(engine: Engine) -> None:
+    """Have an engine hold no content and no transfer, as if it had just been set up."""
+    content = engine.content
+    engine.seeding.flush()
+    with engine.context.store.unit_of_work() as uow:
+        assert uow._connection is not None
+        for name in ("transfers", "traffic", "object_uses", "objects", "manifests"):
+            uow._connection.execute(delete(metadata.tables[name]))
+        uow.commit()
+    engine.storing.set_quota(OTHERS_CONTENT_BYTES_MAX)
+    engine.seeding.set_seeding_followed(on=False)
+    shutil.rmtree(engine.context.home.folder / "store", ignore_errors=True)
+    content.pieces.layers._remembered.clear()
+    content.pieces._free = disk_free
 
 
 def bring_small(fetch: Fetch, seeding: Seeding) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from hanse.app.runtime import MakeNetwork
+
 PASSPHRASE = "a long enough passphrase"
 CHEAP = KdfCost(KDF_OPS_MIN, KDF_MEMORY_BYTES_MIN)
 
@@ -33,6 +35,7 @@ class Terminal:
     chance: SeededChance = field(default_factory=lambda: SeededChance("terminal"))
     console: FakeConsole = field(default_factory=FakeConsole)
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    make_network: MakeNetwork | None = None
 
     def run(self, *arguments, answers=None, piped=""):
         """Run a command; ``answers`` put a person in front of the terminal."""
@@ -45,6 +48,7 @@ class Terminal:
             clock=self.clock,
             chance=self.chance,
             kdf=CHEAP,
+            make_network=self.make_network,
         )
         return main([str(one) for one in arguments], outside)
 

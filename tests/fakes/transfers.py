@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ import trio
 
 from hanse.core.clock import SystemClock
 from hanse.core.engine.executor import Executor
+from hanse.core.engine.home import Home
 from hanse.core.limits import PIECE_SIZE_BYTES
 from hanse.core.model.network import TransferState
 from hanse.network.ports import Listeners
@@ -55,16 +58,27 @@ def shelf(base: Path, size: int, name: str = "anna") -> Shelf:
     engine = person.open()
     release = publish(engine, plain_weights(base / "files", size), preparation=AS_IS).release
     executor = Executor(1)
+    # Its threads begin here and not in the middle of a test.
+    for lane in (executor.job, executor.write):
+        lane(time.monotonic).result()
     engine.ledger.export(base / f"{name}.hanse-feed")
     return Shelf(person, engine, executor, release)
 
 
-def buyer(base: Path, giver: Shelf, feed: Path, name: str = "berta") -> Shelf:
-    """Make somebody who has the seller's Entries and none of its files."""
+def buyer(base: Path, feed: Path, name: str = "berta") -> Person:
+    """Make somebody who has the seller's Entries and none of its files; nothing is open."""
     person = Person.make(base, name)
-    engine = person.open()
-    assert not engine.ledger.import_file(feed).rejected
-    return Shelf(person, engine, Executor(1), giver.release)
+    with person.open() as engine:
+        assert not engine.ledger.import_file(feed).rejected
+    return person
+
+
+def again(person: Person, base: Path, release: bytes) -> Shelf:
+    """Open a copy of a buyer: registering one takes longer than most tests."""
+    shutil.copytree(person.home.folder.parent, base / person.name)
+    home = Home(base / person.name / "data", base / person.name / "config")
+    copied = replace(person, home=home)
+    return Shelf(copied, copied.open(), Executor(1), release)
 
 
 @dataclass

@@ -292,9 +292,9 @@ def test_the_keyring_remembers_and_forgets(term, anna, system_keyring):
     term.ok("account", "passphrase", *folder, "--new-passphrase-file", new)
     assert list(system_keyring.kept.values()) == ["quite another one"]
 
-    assert term.json("account", "lock", *folder) == {"was_remembered": True}
+    assert term.json("account", "lock", *folder) == {"was_remembered": True, "was_unlocked": False}
     assert system_keyring.kept == {}
-    assert term.json("account", "lock", *folder) == {"was_remembered": False}
+    assert term.json("account", "lock", *folder) == {"was_remembered": False, "was_unlocked": False}
     assert term.run("account", "unlock", *folder) == EXIT_WRONG_USE
 
 

@@ -50,9 +50,14 @@ def folder(term):
     return place
 
 
-def hanse_on(term, folder, **given):
+def hanse_on(term, folder, make_network, **given):
     outside = Bootstrap(
-        console=term.console, environ={}, clock=term.clock, chance=term.chance, kdf=CHEAP
+        console=term.console,
+        environ={},
+        clock=term.clock,
+        chance=term.chance,
+        kdf=CHEAP,
+        make_network=make_network,
     )
     return outside.build(Given(data_dir=folder, **given))
 
@@ -60,7 +65,7 @@ def hanse_on(term, folder, **given):
 @contextmanager
 def held(term, folder, *, is_unlocked=True, make_network=FakeNetwork, **given):
     """Hold the folder in this process, as a node would."""
-    runtime = Runtime(hanse_on(term, folder, **given), make_network=make_network)
+    runtime = Runtime(hanse_on(term, folder, make_network, **given))
     try:
         runtime.hold()
         if is_unlocked:

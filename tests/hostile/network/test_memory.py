@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 from libp2p.io.exceptions import ConnectionClosedError
+from libp2p.stream_muxer.exceptions import MuxedStreamError
 
 from hanse.core.limits import CONNECTION_HELD_BYTES_MAX, STREAMS_PER_PEER_MAX
 from hanse.network.ports import StreamEnded
@@ -155,12 +156,12 @@ def test_frame_longer_than_any_window_is_not_waited_for(target: Victim) -> None:
 def test_line_of_a_negotiation_longer_than_any_is_not_read(target: Victim, length: int) -> None:
     async def work() -> None:
         async with attacker(target.address) as peer:
-            first = peer.muxed.next_stream_id
-            await peer.send(frame(DATA, SYN, first, varint(length)))
-            piece = frame(DATA, 0, first, bytes(60_000))
-            with suppress(ConnectionClosedError):
-                for _ in range(500):  # 30 MB
-                    await peer.send(piece)
+            stream = await peer.muxed.open_stream()
+            with suppress(MuxedStreamError):
+                await stream.write(varint(length))
+                for _ in range(500):  # 30 MB, within the window that is granted
+                    await stream.write(bytes(60_000))
+            await stream.reset()
 
     attack(target, work, MIB)
 

@@ -35,7 +35,7 @@ def act(monkeypatch):
     """Put a function in the place of every command."""
 
     def put(function):
-        monkeypatch.setattr(cli, "_function", lambda _command: function)
+        monkeypatch.setattr(cli, "act_of", lambda _command: function)
 
     return put
 

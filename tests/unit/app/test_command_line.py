@@ -58,6 +58,7 @@ def test_a_command_gets_its_values(acts, tmp_path):
     assert words == "account restore"
     assert values == {
         "source": tmp_path / "a",
+        "mirror": False,
         "name": "Anna",
         "device_name": None,
         "phrase_file": None,

@@ -15,6 +15,7 @@ from hanse.app.settings import (
     saved_language,
 )
 from hanse.core.errors import FileUnreadable
+from hanse.core.model.network import NetworkSettings
 
 
 @pytest.fixture
@@ -163,3 +164,68 @@ def test_an_unknown_key_in_a_section_and_a_wrong_number_of_cores_are_named(confi
         with pytest.raises(BadSetting) as wrong:
             load(config, HANSE_CERTIFICATION_CORES=found)
         assert wrong.value.values["where"] == "HANSE_CERTIFICATION_CORES"
+
+
+def test_the_network_has_a_section_of_its_own(config):
+    usual = load(config).network
+    assert usual == NetworkSettings()
+    assert (usual.port, usual.is_lan, usual.is_dht, usual.seeds_followed) == (
+        4801,
+        True,
+        True,
+        False,
+    )
+    text = (
+        "[network]\nport = 0\nlan = false\nlisten = ['/ip4/127.0.0.1/tcp/1']\n"
+        "up_rate = '500 kB'\ndown_rate = 2000\nconnections = 3\n"
+    )
+    found = load(config, text).network
+    assert (found.port, found.is_lan, found.listen) == (0, False, ("/ip4/127.0.0.1/tcp/1",))
+    assert (found.up_rate, found.down_rate, found.connections) == (500_000, 2000, 3)
+    found = load(
+        config,
+        HANSE_NETWORK_PORT="65535",
+        HANSE_NETWORK_DHT="0",
+        HANSE_NETWORK_LISTEN="/ip4/1.2.3.4/tcp/1, /ip6/::/tcp/2",
+        HANSE_NETWORK_UP_RATE="2MB/s",
+    ).network
+    assert (found.port, found.is_dht, found.up_rate) == (65535, False, 2_000_000)
+    assert found.listen == ("/ip4/1.2.3.4/tcp/1", "/ip6/::/tcp/2")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("port = 65536\n", "network.port"),
+        ("port = true\n", "network.port"),
+        ("port = '4801'\n", "network.port"),
+        ("connections = 0\n", "network.connections"),
+        ("up_rate = 'fast'\n", "network.up_rate"),
+        ("down_rate = -1\n", "network.down_rate"),
+        ("down_rate = true\n", "network.down_rate"),
+        ("listen = '/ip4/127.0.0.1/tcp/1'\n", "network.listen"),
+        ("listen = ['127.0.0.1']\n", "network.listen"),
+        ("listen = [1]\n", "network.listen"),
+        ("lan = 1\n", "network.lan"),
+    ],
+)
+def test_a_wrong_value_of_the_network_is_named(config, text, key):
+    with pytest.raises(BadSetting) as caught:
+        load(config, "[network]\n" + text)
+    assert caught.value.values["key"] == key
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PORT", "x"),
+        ("PORT", "70000"),
+        ("UP_RATE", "5 parsecs"),
+        ("LISTEN", "127.0.0.1"),
+        ("LAN", "maybe"),
+    ],
+)
+def test_a_wrong_variable_of_the_network_is_named(config, name, text):
+    with pytest.raises(BadSetting) as caught:
+        load(config, **{f"HANSE_NETWORK_{name}": text})
+    assert caught.value.values["where"] == f"HANSE_NETWORK_{name}"

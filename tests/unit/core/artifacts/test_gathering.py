@@ -87,7 +87,7 @@ def check_stored(store: PieceStore, thing: Thing) -> None:
     assert list((store.folder / "part").iterdir()) == []
 
 
-# --- any order ------------------------------------------------------------------------------
+# --- any order ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -156,7 +156,7 @@ def test_a_piece_that_rotted_on_its_way_is_not_given_on(store):
     assert gathering.read(1) is None
 
 
-# --- gone on with -----------------------------------------------------------------------------
+# --- gone on with ------------------------------------------------------------------------------
 
 
 def test_only_what_was_synced_is_there_after_a_crash(store):
@@ -278,7 +278,7 @@ def test_a_discarded_object_leaves_nothing(store):
     assert len(gathering.have()) == 0
 
 
-# --- a full disk --------------------------------------------------------------------------------
+# --- a full disk -------------------------------------------------------------------------------
 
 
 def refuse(*_: object) -> int:
@@ -315,7 +315,7 @@ def test_what_could_not_be_synced_has_to_come_again(store, monkeypatch):
     check_stored(store, thing)
 
 
-# --- leaf layers ---------------------------------------------------------------------------------
+# --- leaf layers -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [LEAF + 1, MIB - 1, MIB, MIB + 1, SIZE])
@@ -373,7 +373,7 @@ def test_leaves_of_an_earlier_day_are_looked_at_again(store):
     assert list(again.have().missing()) == [2]
 
 
-# --- taken apart, and swept ------------------------------------------------------------------------
+# --- taken apart, and swept --------------------------------------------------------------------
 
 
 def test_a_damaged_object_is_taken_apart_and_only_its_damaged_pieces_come_again(store):

@@ -2,50 +2,80 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+
 import pytest
 import trio
 
 from hanse.core.engine.context import MirrorSigns
+from hanse.core.engine.home import Home
 from hanse.core.engine.post_receiving import check_post
 from hanse.core.engine.sources import accept_unchecked
 from hanse.core.keystore.keystore import SeedsMissing
 from hanse.core.limits import (
     MAILBOX_ITEMS_PER_SENDER_MAX,
     MAILBOX_MS_MAX,
+    MAILBOX_OF_STRANGERS_DIVISOR,
     MAILBOX_OF_STRANGERS_MS_MAX,
     POST_ASKS_PER_STRANGER_MAX,
 )
 from hanse.core.model.delivery import RETRY_MS, DeliveryState
 from hanse.core.model.network import SentEntry
 from hanse.network.services.post import PostService
-from tests.fakes.people import Person, give
+from tests.fakes.chance import SeededChance
+from tests.fakes.clock import FakeClock
+from tests.fakes.people import START_MS, Person, give
 from tests.fakes.post_office import office, words
 
 S = DeliveryState
 
 
-@pytest.fixture
-def anna(tmp_path):
-    return Person.make(tmp_path, "anna")
+@pytest.fixture(scope="module")
+def town(tmp_path_factory):
+    """Anna, Bert, and a Node of Bert's that holds no seeds; she knows both, they do not know her.
 
-
-@pytest.fixture
-def bert(tmp_path, anna):
-    person = Person.make(tmp_path, "bert", anna.clock)
-    give(person, anna, tmp_path)
-    return person
-
-
-@pytest.fixture
-def mirror(tmp_path, bert, anna):
-    """A Node of Bert's that holds no seeds; Anna and Bert hold its Delegation."""
-    feed = tmp_path / "bert.hanse-feed"
+    Made once: each test has copies of their folders.
+    """
+    base = tmp_path_factory.mktemp("town")
+    anna = Person.make(base, "anna")
+    bert = Person.make(base, "bert", anna.clock)
+    feed = base / "bert.hanse-feed"
     with bert.open() as engine:
         engine.ledger.export(feed)
-    person, _ = bert.restore_to(tmp_path / "node", feed, is_mirror=True)
-    give(person, anna, tmp_path)
-    give(person, bert, tmp_path)
-    return person
+    mirror, _ = bert.restore_to(base / "mirror", feed, is_mirror=True)
+    give(mirror, bert, base)
+    give(bert, anna, base)
+    return {"anna": anna, "bert": bert, "mirror": mirror}
+
+
+@pytest.fixture
+def clock():
+    return FakeClock(START_MS)
+
+
+@pytest.fixture
+def anna(town, tmp_path, clock):
+    return moved(town, "anna", tmp_path, clock)
+
+
+@pytest.fixture
+def bert(town, tmp_path, clock):
+    return moved(town, "bert", tmp_path, clock)
+
+
+@pytest.fixture
+def mirror(town, tmp_path, clock):
+    return moved(town, "mirror", tmp_path, clock)
+
+
+def moved(town, name, tmp_path, clock):
+    """Move a person's folders to where this test has them."""
+    person = town[name]
+    home = Home(tmp_path / name / "data", tmp_path / name / "config")
+    shutil.copytree(person.home.folder, home.folder)
+    shutil.copytree(person.home.config, home.config)
+    return replace(person, home=home, clock=clock, chance=SeededChance(f"{name}, moved"))
 
 
 def run(main):
@@ -369,20 +399,18 @@ def test_a_mailbox_keeps_an_item_until_every_device_that_reads_has_it(
     run(main)
 
 
-def test_a_full_mailbox_takes_nothing_more_and_keeps_what_it_promised(
-    tmp_path, anna, bert, mirror
-):
-    knows_back(tmp_path, anna, mirror)
+def test_a_full_mailbox_takes_nothing_more_and_keeps_what_it_promised(anna, bert, mirror):
+    room = MAILBOX_ITEMS_PER_SENDER_MAX // MAILBOX_OF_STRANGERS_DIVISOR
 
     async def main():
         async with office() as place:
             sender, node = place.open(anna), place.open(mirror)
-            sent = [words(sender, bert, f"{n}") for n in range(MAILBOX_ITEMS_PER_SENDER_MAX + 2)]
+            sent = [words(sender, bert, f"{n}") for n in range(room + 2)]
             await sender.service.look()
             states = [view.state for view in sender.views()]
-            assert states.count(S.HELD) == MAILBOX_ITEMS_PER_SENDER_MAX
+            assert states.count(S.HELD) == room
             assert states.count(S.OFFERING) == 2
-            assert node.mailed() == MAILBOX_ITEMS_PER_SENDER_MAX
+            assert node.mailed() == room
             first = sender.engine.posting.begin(message_of(sender, sent[0]))
             assert first.promised_by == {node.device}
 

@@ -56,6 +56,8 @@ def started(build: Callable[[], Built]) -> Iterator[NetworkThread]:
     finally:
         assert thread.stop()
     assert len(ends) == 1
+    if thread.ready.done() and thread.ready.exception() is None:
+        assert ends == [None]
 
 
 async def nothing() -> None: ...
@@ -90,6 +92,23 @@ def test_stopping_cancels_what_runs_and_refuses_what_comes_later() -> None:
             waiting.result(SOON)
         with pytest.raises(NetworkOffline):
             thread.submit(nothing).result(SOON)
+
+
+def test_call_that_raises_while_it_is_cancelled_ends_like_any_other() -> None:
+    async def fall_apart() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ValueError("while cancelled")
+
+    with started(built) as thread:
+        thread.ready.result(SOON)
+        falling = thread.submit(fall_apart)
+        thread.submit(nothing).result(SOON)
+    with pytest.raises((CancelledError, ValueError)):
+        falling.result(SOON)
 
 
 def test_work_before_the_start_and_a_stop_without_one_wait_for_nothing() -> None:
@@ -217,7 +236,7 @@ def test_ten_lives_of_one_device_beside_a_peer_that_stays_under_traffic() -> Non
                 assert all(each.result(SOON) for each in answered)
                 gushing = [thread.submit(gush, made.host, device) for _ in range(3)]
                 gushing.append(other.submit(gush, stayed.host, made.host.device))
-                assert thread.submit(busy, made.host, 4 << 20).result(SOON)
+                assert thread.submit(busy, made.host, 1 << 20).result(SOON)
                 assert thread.stop(2)
             for each in gushing:
                 with pytest.raises((CancelledError, StreamEnded)):

@@ -1,0 +1,411 @@
+"""One session of the sync, run: a stream on one side, the engine on the other.
+
+* Whoever reads the stream never waits for the engine: the exchange bounds what may come.
+* What is told (read here, written to the stream) and what is taken in go on side by side, each in
+  its order; while one batch is written the signatures of the next are checked.
+* What the other side owes us has its time; silence ends the session.
+* Trouble of ours, such as a full disk, ends it too and is nobody's fault.
+
+What to ask and to tell is the exchange's (``hanse.network.wire.sync``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from hanse.core.engine.executor import TooBusy
+from hanse.core.engine.ports import PeerSilent
+from hanse.core.engine.post_receiving import Received, check_post
+from hanse.core.errors import HanseError, RejectedEntry
+from hanse.network.conduct import Offence
+from hanse.network.ports import StreamEnded
+from hanse.network.services.ticking import ticks_ms
+from hanse.network.wire.frames import ProtocolViolation
+from hanse.network.wire.recon import Frontier
+from hanse.network.wire.sync_actions import (
+    Blame,
+    Close,
+    Ending,
+    JudgeOwnHead,
+    KeepCursor,
+    Look,
+    Looked,
+    Misdeed,
+    NoteDelivered,
+    NoteReconciled,
+    PassFork,
+    ReadBodies,
+    ReadEntries,
+    ReadFrontier,
+    ReadHeads,
+    ReadMissing,
+    Reconcile,
+    Send,
+    ShowOwnHead,
+    Take,
+    TakeBodies,
+    TakeDelivery,
+    TakeFork,
+    TakingAction,
+    TellingAction,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hanse.core.engine.replication.values import CheckedBatch, HeadsRow, Taken
+    from hanse.core.model.ids import AuthorKey
+    from hanse.core.model.network import SentEntry
+    from hanse.network.ports import Stream
+    from hanse.network.services.surroundings import Surroundings
+    from hanse.network.wire.sync import SyncExchange, Waiting
+    from hanse.network.wire.sync_actions import Action
+
+_log: Final = logging.getLogger(__name__)
+
+TICK_SECONDS: Final = 0.5
+_BUSY_MS: Final = 5_000
+_GOODBYE_SECONDS: Final = 2.0
+_OFFENCES: Final = {
+    Misdeed.FRAME: Offence.FRAME,
+    Misdeed.WRONG_BYTES: Offence.WRONG_BYTES,
+}
+
+
+@dataclass(slots=True)
+class _Checking:
+    """A batch whose signatures are being checked."""
+
+    action: Take
+    done: trio.Event
+    batch: CheckedBatch | None = None
+    error: Exception | None = None
+
+
+class SyncSession:
+    """Runs one exchange on one stream until it closes."""
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        stream: Stream,
+        exchange: SyncExchange,
+        *,
+        is_dialler: bool,
+        asked_elsewhere: Callable[[SyncSession], frozenset[AuthorKey]],
+        on_taken: Callable[[SyncSession, Taken], None],
+        on_fork: Callable[[SyncSession, AuthorKey, bytes], None],
+        reconciling: trio.CapacityLimiter,
+    ) -> None:
+        """``asked_elsewhere`` says whose Entries other sessions ask for; nothing waits in it."""
+        self._around = surroundings
+        self._replicating = surroundings.engine.replicating
+        self._stream = stream
+        self.exchange = exchange
+        self.device = stream.peer
+        self.is_dialler = is_dialler
+        self._asked_elsewhere = asked_elsewhere
+        self._on_taken = on_taken
+        self._on_fork = on_fork
+        self._reconciling = reconciling
+        self._telling: deque[TellingAction] = deque()
+        self._taking: deque[TakingAction | _Checking] = deque()
+        self._has_telling = trio.Event()
+        self._has_taking = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self._waited: tuple[Waiting, int] | None = None
+        self.changed = trio.Event()
+        self.since_ms = surroundings.clock.now_ms()
+        self.settled_ms: int | None = None
+        self.end: Close | None = None
+
+    # --- what others tell it -------------------------------------------------------------------
+
+    def step(self, act: Callable[[], tuple[Action, ...]]) -> None:
+        """Let the exchange do something, and see to what it asks for."""
+        self._dispatch(act())
+
+    # --- running ---------------------------------------------------------------------------------
+
+    async def run(self) -> Close | None:
+        """Run until the session closes; return why.  Raises only what is our own bug."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self.step(self.exchange.start)
+                nursery.start_soon(self._read_all)
+                nursery.start_soon(self._take_all)
+                nursery.start_soon(self._tick)
+                await self._tell_all()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._nursery = None
+            self._change()
+            with trio.move_on_after(_GOODBYE_SECONDS, shield=True):
+                if self.end is not None and self.end.ending is not Ending.SILENT:
+                    await self._close_softly()
+                else:
+                    await self._stream.reset()
+        return self.end
+
+    async def _close_softly(self) -> None:
+        try:
+            await self._stream.close()
+        except (StreamEnded, PeerSilent):
+            await self._stream.reset()
+
+    async def _read_all(self) -> None:
+        while self.end is None:
+            try:
+                data = await self._stream.read()
+            except (StreamEnded, PeerSilent):
+                data = b""
+            if not data:
+                self.step(self.exchange.ended)
+                return
+            self.step(partial(self.exchange.feed, data))
+
+    async def _tick(self) -> None:
+        """Look whether what is owed to us is overdue, and at rows that others had asked for."""
+        while True:
+            await trio.sleep(TICK_SECONDS)
+            if self.exchange.has_later:
+                self.step(self.exchange.look_again)
+            waiting, now_ms = self.exchange.waiting_for, ticks_ms()
+            if waiting is None:
+                self._waited = None
+            elif self._waited is None or self._waited[0] != waiting:
+                self._waited = (waiting, now_ms)
+            elif now_ms - self._waited[1] >= waiting.seconds * 1000:
+                self._around.tell("sync_silent", device=self.device.hex(), waiting=waiting.what)
+                self.step(self.exchange.overdue)
+
+    def _dispatch(self, actions: tuple[Action, ...]) -> None:
+        for action in actions:
+            if isinstance(action, TellingAction):
+                self._telling.append(action)
+                if isinstance(action, Close):
+                    self.end = action
+            elif isinstance(action, Take):
+                checking = _Checking(action, trio.Event())
+                self._taking.append(checking)
+                if self._nursery is not None:
+                    self._nursery.start_soon(self._check, checking)
+            else:
+                self._taking.append(action)
+        self._has_telling.set()
+        self._has_taking.set()
+        if self.is_settled:
+            self.settled_ms = self._around.clock.now_ms()
+        self._change()
+
+    @property
+    def is_settled(self) -> bool:
+        """Say whether each side has what the other told, and it is on disk here."""
+        return self.exchange.is_settled and not self._taking
+
+    def _change(self) -> None:
+        self.changed.set()
+        self.changed = trio.Event()
+
+    def _supply(self, action: Action, result: object) -> None:
+        self.step(lambda: self.exchange.supplied(action, result))
+
+    # --- telling ---------------------------------------------------------------------------------
+
+    async def _tell_all(self) -> None:
+        while True:
+            while self._telling:
+                action = self._telling.popleft()
+                if isinstance(action, Close):
+                    return
+                try:
+                    await self._tell(action)
+                except (StreamEnded, PeerSilent):
+                    self.step(self.exchange.ended)
+                except HanseError as error:
+                    self._fail(error)
+            self._has_telling = trio.Event()
+            await self._has_telling.wait()
+
+    async def _tell(self, action: TellingAction) -> None:
+        replicating, device = self._replicating, self.device
+        match action:
+            case Send():
+                await self._stream.write(action.frame)
+            case ReadHeads():
+                page = await self._around.read(
+                    lambda: replicating.heads_since(device, action.n, action.interest, action.limit)
+                )
+                self._supply(action, page)
+            case ReadFrontier():
+                self._supply(action, await self._frontier(action))
+            case Reconcile():
+                answer = await self._around.job(lambda: _reconciled(action))
+                self._supply(action, answer)
+            case ReadEntries():
+                entries = await self._around.read(
+                    lambda: replicating.entries(
+                        device,
+                        action.ranges,
+                        with_bodies=action.with_bodies,
+                        interest=action.interest,
+                        most_bytes=action.most_bytes,
+                        most_entries=action.most_entries,
+                    )
+                )
+                self._supply(action, entries)
+            case ReadBodies():
+                bodies = await self._around.read(
+                    lambda: replicating.bodies(device, action.ids, most_bytes=action.most_bytes)
+                )
+                self._supply(action, bodies)
+            case Blame():
+                self._around.blame(device, _OFFENCES[action.misdeed])
+            case Close():
+                raise AssertionError(action)
+
+    async def _frontier(self, action: ReadFrontier) -> Frontier | None:
+        """Build the set that is reconciled; ``None`` when too many sessions do that already."""
+        try:
+            self._reconciling.acquire_on_behalf_of_nowait(self)
+        except trio.WouldBlock:
+            return None
+        try:
+            claims = await self._around.read(
+                lambda: self._replicating.frontier(self.device, action.interest)
+            )
+            return await self._around.job(lambda: Frontier(claims, action.salt))
+        finally:
+            self._reconciling.release_on_behalf_of(self)
+
+    # --- taking in -------------------------------------------------------------------------------
+
+    async def _check(self, checking: _Checking) -> None:
+        try:
+            checking.batch = await self._around.job(
+                lambda: self._replicating.check(checking.action.entries)
+            )
+        except HanseError as error:
+            checking.error = error
+        finally:
+            checking.done.set()
+
+    async def _take_all(self) -> None:
+        while True:
+            while self._taking:
+                action = self._taking[0]  # stays until it is done: then nothing is settled
+                try:
+                    await self._take(action)
+                except HanseError as error:
+                    self._fail(error)
+                    return
+                finally:
+                    self._taking.popleft()
+                if self.is_settled:
+                    self.settled_ms = self._around.clock.now_ms()
+                    self._change()
+            self._has_taking = trio.Event()
+            await self._has_taking.wait()
+
+    async def _take(self, action: TakingAction | _Checking) -> None:
+        replicating, device, write = self._replicating, self.device, self._around.write
+        match action:
+            case _Checking():
+                await self._take_checked(action)
+            case Look():
+                self._supply(action, await self._look(action))
+            case JudgeOwnHead():
+                judged = await self._around.read(
+                    lambda: replicating.judge_own_head(device, action.claim)
+                )
+                self._supply(action, judged)
+            case ShowOwnHead():
+                shown = await write(lambda: replicating.own_head_shown(device, action.entry))
+                if shown:
+                    self._around.tell("own_feed_elsewhere", device=device.hex())
+                self._supply(action, shown)
+            case TakeBodies():
+                self._taken(
+                    action, await write(lambda: replicating.take_bodies(device, action.bodies))
+                )
+            case TakeFork():
+                self._taken(
+                    action, await write(lambda: replicating.take_fork(device, action.proof))
+                )
+            case ReadMissing():
+                missing = await self._around.read(
+                    lambda: replicating.missing_bodies(device, action.after)
+                )
+                self._supply(action, missing)
+            case KeepCursor():
+                await write(lambda: replicating.keep_cursor(device, action.cursor))
+            case NoteReconciled():
+                await write(lambda: replicating.reconciled(device, action.cursor))
+            case TakeDelivery():
+                self._supply(action, await self._received(action.entry))
+            case PassFork():
+                self._on_fork(self, action.author, action.proof)
+            case NoteDelivered() | Take():
+                raise AssertionError(action)  # nothing is handed over here; batches come checked
+
+    async def _take_checked(self, checking: _Checking) -> None:
+        await checking.done.wait()
+        if checking.error is not None:
+            raise checking.error
+        batch, action = checking.batch, checking.action
+        assert batch is not None
+        taken = await self._around.write(
+            lambda: self._replicating.take(
+                self.device, batch, action.cursor, with_bodies=action.with_bodies
+            )
+        )
+        self._taken(action, taken)
+
+    def _taken(self, action: Take | TakeBodies | TakeFork, taken: Taken) -> None:
+        for _ in taken.faults:
+            self._around.blame(self.device, Offence.WRONG_BYTES)
+        self._supply(action, taken)
+        self._on_taken(self, taken)
+
+    async def _look(self, action: Look) -> Looked:
+        """Leave to other sessions what they ask for; look at it again when they have it."""
+        elsewhere = self._asked_elsewhere(self)
+        later: tuple[HeadsRow, ...] = tuple(it for it in action.rows if it.author in elsewhere)
+        rows = [it for it in action.rows if it.author not in elsewhere]
+        wanted = await self._around.read(lambda: self._replicating.wanted(self.device, rows))
+        return Looked(wanted, later)
+
+    async def _received(self, entry: SentEntry) -> bytes | None:
+        """Take a Private Entry that was handed over; its id once it is on disk."""
+        try:
+            checked = await self._around.job(lambda: check_post(entry))
+        except RejectedEntry:
+            self._around.blame(self.device, Offence.WRONG_BYTES)
+            return None
+        receiving = self._around.engine.posting.receiving
+        taken = await self._around.write(
+            lambda: receiving.take(checked, is_named=False, is_counted=True)
+        )
+        return taken.entry_id if isinstance(taken, Received) else None
+
+    def _fail(self, error: HanseError) -> None:
+        if isinstance(error, TooBusy):
+            self.step(lambda: self.exchange.failed("busy", _BUSY_MS))
+            return
+        _log.warning("a session of the sync ended: %s", error)
+        self._around.tell("sync_failed", device=self.device.hex(), code=error.code)
+        self.step(lambda: self.exchange.failed("internal", _BUSY_MS))
+
+
+def _reconciled(action: Reconcile) -> object:
+    try:
+        return action.run()
+    except ProtocolViolation as error:
+        return error
