@@ -53,7 +53,7 @@ class OwnEntryRefused(HanseError):
 
 
 class MirrorSigns(Refused):
-    """This Device is a mirror: what it would say of this kind counts for nobody."""
+    """A mirror would sign what counts for nobody."""
 
     code = "account.mirror_signs"
     text = "this device is a mirror and signs no entry of kind {kind}"

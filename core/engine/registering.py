@@ -278,9 +278,7 @@ def _append_device(
         role=role,
         name=device.name,
         box=device_box_secret(device.seed).public_key,
-        sig=sign_delegation(
-            root, identity=identity, r=r, device=key, role=role, time_ms=now_ms
-        ),
+        sig=sign_delegation(root, identity=identity, r=r, device=key, role=role, time_ms=now_ms),
     )
     return append_signed(uow, device.signer, "device/1", encode_typed(body), now_ms=now_ms)
 

@@ -7,7 +7,6 @@ frozen Peer would otherwise stay "connected" until the operating system gives up
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -17,9 +16,8 @@ from hanse.network.ports import StreamEnded
 
 if TYPE_CHECKING:
     from hanse.core.model.ids import AuthorKey
+    from hanse.network.ports import Stream
     from hanse.network.services.surroundings import Surroundings
-
-_log: Final = logging.getLogger(__name__)
 
 PROTOCOL: Final = "/ipfs/ping/1.0.0"
 EVERY_SECONDS: Final = 30.0
@@ -72,20 +70,22 @@ class PingService:
             except PeerSilent:
                 return False
             try:
-                await stream.write(asked)
-                answer = b""
-                while len(answer) < len(asked):
-                    part = await stream.read(ANSWER_SECONDS)
-                    if not part:
-                        break
-                    answer += part
+                return await _came_back(stream, asked)
             except StreamEnded:
                 return True
             except PeerSilent:
+                await stream.reset()
                 return False
-            finally:
-                with trio.CancelScope(shield=True):
+            except BaseException:
+                with trio.move_on_after(1, shield=True):
                     await stream.reset()
-            _log.debug("%s answered a ping with %d bytes", device.hex(), len(answer))
-            return True
+                raise
         return False
+
+
+async def _came_back(stream: Stream, asked: bytes) -> bool:
+    """Wait for an answer; what it says does not matter, only that somebody is there."""
+    await stream.write(asked)
+    await stream.read(ANSWER_SECONDS)
+    await stream.close()
+    return True

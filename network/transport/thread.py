@@ -146,22 +146,30 @@ class NetworkThread:
             return
         built = self._build()
         async with built.host.running(built.listen):
-            stack = AsyncExitStack()
-            try:
-                with self._scope:
+            # Scopes nest: ``beside`` is entered outside of what is cancelled to stop, and has so
+            # much time to be left from then on.
+            with trio.CancelScope() as leaving:
+                async with AsyncExitStack() as stack:
                     for enter in built.beside:
                         await stack.enter_async_context(enter())
-                    async with trio.open_nursery() as nursery:
-                        if built.begin is not None:
-                            await built.begin(nursery)
-                        self._nursery = nursery
-                        if not self.ready.done():
-                            self.ready.set_result(tuple(built.host.addresses()))
-                        await trio.sleep_forever()
-            finally:
-                self._nursery = None
-                with trio.move_on_after(_BESIDE_SECONDS, shield=True):
-                    await stack.aclose()
+                    try:
+                        await self._serve(built)
+                    finally:
+                        leaving.deadline = trio.current_time() + _BESIDE_SECONDS
+
+    async def _serve(self, built: Built) -> None:
+        """Run the services until stopped."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    if built.begin is not None:
+                        await built.begin(nursery)
+                    self._nursery = nursery
+                    if not self.ready.done():
+                        self.ready.set_result(tuple(built.host.addresses()))
+                    await trio.sleep_forever()
+        finally:
+            self._nursery = None
 
 
 def _sole(error: BaseException) -> BaseException:

@@ -7,14 +7,14 @@ Everything runs on one thread: work of the engine is done when it is asked for, 
 from __future__ import annotations
 
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 from trio.testing import MockClock
 
-from hanse.network.ports import Bounds, Listeners
+from hanse.network.ports import Bounds, Listeners, StreamEnded
 from hanse.network.services import pinging
 from hanse.network.services.blaming import Blaming
 from hanse.network.services.finding import FindingService
@@ -57,8 +57,9 @@ class InlineExecutor:
 
 async def echo(stream: Stream) -> None:
     """Answer a ping as libp2p does."""
-    while data := await stream.read():
-        await stream.write(data)
+    with suppress(StreamEnded):
+        while data := await stream.read():
+            await stream.write(data)
 
 
 @dataclass
@@ -72,7 +73,7 @@ class Place:
     status: StatusService
     finding: FindingService
     pinging: PingService
-    events: list[NetworkEvent] = field(default_factory=list)
+    events: list[NetworkEvent]
 
     @property
     def device(self) -> AuthorKey:
@@ -85,9 +86,6 @@ class Place:
     @property
     def peers(self) -> set[AuthorKey]:
         return {it.device for it in self.host.connections()}
-
-    def words(self) -> list[str]:
-        return [it.word for it in self.events]
 
     def told(self, word: str) -> list[dict[str, object]]:
         return [dict(it.values) for it in self.events if it.word == word]
@@ -122,13 +120,14 @@ class Meeting:
             address=address or f"/ip4/198.{50 + self._count}.100.1/tcp/4801",
             is_refused=blaming.is_denied,
         )
+        events: list[NetworkEvent] = []
         surroundings = Surroundings(
             host=host,
             engine=engine,
             executor=InlineExecutor(),
             clock=context.clock,
             chance=context.chance,
-            on_event=lambda event: place.events.append(event),
+            on_event=events.append,
             on_offence=blaming.on_offence,
             listeners=listeners,
         )
@@ -136,9 +135,8 @@ class Meeting:
         finding = FindingService(
             surroundings, status, wanted=wanted, is_denied=blaming.is_denied, sources=sources
         )
-        place = Place(
-            engine, host, surroundings, blaming, status, finding, PingService(surroundings)
-        )
+        pings = PingService(surroundings)
+        place = Place(engine, host, surroundings, blaming, status, finding, pings, events)
         host.serve(pinging.PROTOCOL, echo, Bounds(per_peer=2, in_all=64))
         status.serve()
         return place
@@ -157,7 +155,7 @@ async def meeting() -> AsyncIterator[Meeting]:
         async with trio.open_nursery() as nursery:
             yield Meeting(network, nursery)
             nursery.cancel_scope.cancel()
-        assert network.raised == []
+        assert [repr(error) for error in network.raised] == []
 
 
 def in_no_time(main: Callable[[], object], most_seconds: float = 100_000.0) -> None:

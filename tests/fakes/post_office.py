@@ -14,7 +14,7 @@ from hanse.network.ports import Listeners
 from hanse.network.services.post import PostService
 from hanse.network.services.surroundings import Surroundings
 from tests.fakes.hosts import MemoryNetwork
-from tests.fakes.people import PASSPHRASE, Person, give
+from tests.fakes.people import Person, give
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -103,22 +103,25 @@ class Office:
             executor=executor,
             clock=person.clock,
             chance=person.chance,
-            on_event=lambda event: stop.note(event),
+            on_event=lambda event: stop.note(event),  # noqa: PLW0108 - made below
             on_offence=lambda device, offence: stop.offences.append((device, offence)),
             listeners=listeners,
         )
 
-        async def reach(identity: IdentityId, wanted: object = ()) -> list[AuthorKey]:
+        async def reach(identity: IdentityId, wanted: object = ()) -> list[AuthorKey]:  # noqa: ARG001 - all of them
             for stop in self.stops:
                 if stop.identity == identity and not stop.host.is_gone and stop.host is not host:
                     await host.dial(stop.host.addresses()[0])
             return [one.device for one in host.connections()]
 
-        service = PostService(surroundings, reach, lambda n: self.may_leave(n))
+        service = PostService(surroundings, reach, self._may_leave)
         service.serve()
         stop = Stop(engine, host, service, surroundings)
         self.stops.append(stop)
         return stop
+
+    def _may_leave(self, n: int) -> bool:
+        return self.may_leave(n)
 
     def close(self, stop: Stop) -> None:
         """Let a Device end."""
@@ -149,9 +152,7 @@ def words(sender: Stop, to: Person | Stop, text: str = "hello") -> CheckedEntry:
         assert own is not None
         boxes = [theirs.box, context.newest_box(own)]
         body = Message1(order=None, text=text, files=())
-        entry = context.append_private(
-            uow, "message/1", body, boxes, [identity, context.identity]
-        )
+        entry = context.append_private(uow, "message/1", body, boxes, [identity, context.identity])
         uow.commit()
     return entry
 

@@ -124,9 +124,7 @@ class MemoryLedger:
         held = self.feeds.get(peer)
         head = None if not held else HeadClaim(peer, len(held), id_of(held[-1]))
         cursor = self.cursors.get(peer)
-        return Greeting(
-            self.epoch, len(self.arrivals), cursor, head, self.interest, cursor is None
-        )
+        return Greeting(self.epoch, len(self.arrivals), cursor, head, self.interest, cursor is None)
 
     def exchange(self, peer: AuthorKey, *, is_dialler: bool, **how: int) -> SyncExchange:
         nonce = self.epoch if is_dialler else self.epoch[::-1]

@@ -369,6 +369,36 @@ def test_a_stranger_who_names_a_draft_learns_nothing_of_it(shop, cheat, tmp_path
     assert not gives_leaves(shop.engine, file.root, file.size)
 
 
+def test_a_stranger_who_seals_a_draft_of_ours_does_not_get_its_leaf_layers(shop, cheat, tmp_path):
+    engine, body = cheat
+    draft = shop.engine.content.manifest(shop.draft)
+    roots = (sha256(b"made up").digest(),)
+    sealed = SealedManifest(shop.draft, body.seal.salt, body.seal.ck_commit, roots)
+    seal = msgspec.structs.replace(
+        body.seal,
+        seal_root=seal_root(draft, roots),
+        manifests=(shop.draft, sealed.sealed_id),
+    )
+    release = sign(
+        engine,
+        msgspec.structs.replace(
+            body, artifact=shop.draft, size=draft.size, files=1, seal=seal, version="5.0.0"
+        ),
+    )
+    tell(engine, shop.engine, tmp_path)
+    shop.engine.fetching.ask(release)
+    with shop.engine.fetching.open(release) as fetch:
+        fetch.put_small(body.card, engine.content.object(body.card))
+        assert fetch.put_small(sealed.sealed_id, sealed.encode())
+        assert fetch.is_known
+        shop.anna.clock.advance(60_000)
+        (file,) = draft.files
+        assert shop.engine.seeding.small(DEVICE, shop.draft) is None
+        assert not gives_leaves(shop.engine, file.root, file.size)
+        assert not is_given(shop.engine, file.root, file.size)
+    shop.engine.fetching.cancel(release)
+
+
 def test_what_was_bought_in_one_release_is_not_opened_by_another(bo, shop, cheat, tmp_path):
     plain, _ = manifests(shop.engine, shop.sealed)
     files = tuple(file for file in plain.files if file.size)

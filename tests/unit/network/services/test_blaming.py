@@ -123,6 +123,7 @@ def test_what_was_not_written_is_kept_at_the_end(account):
     in_no_time(main)
 
 
+@pytest.mark.logs
 def test_a_full_disk_forgives_nobody(account):
     async def main():
         async with meeting() as there:

@@ -129,7 +129,7 @@ def test_a_body_whose_feed_is_missing_waits_and_is_there_once_the_headers_come(
     run(main)
 
 
-def test_the_body_that_waited_is_kept_when_its_header_comes_alone(tmp_path, anna, bert):
+def test_the_body_that_waited_is_kept_when_its_header_comes_alone(anna, bert):
     async def main():
         async with office() as place:
             sender, reader = place.open(anna), place.open(bert)
@@ -174,9 +174,7 @@ def test_the_same_post_again_is_acknowledged_again(tmp_path, anna, bert):
     run(main)
 
 
-def test_a_reader_who_is_off_is_tried_ever_more_seldom_and_when_he_connects(
-    tmp_path, anna, bert
-):
+def test_a_reader_who_is_off_is_tried_ever_more_seldom_and_when_he_connects(anna, bert):
     async def main():
         async with office() as place:
             sender = place.open(anna)
@@ -204,7 +202,7 @@ async def due_after(sender, ms):
     return sender.engine.posting.due()
 
 
-def test_nothing_leaves_before_our_own_head_is_confirmed(tmp_path, anna, bert):
+def test_nothing_leaves_before_our_own_head_is_confirmed(anna, bert):
     async def main():
         async with office() as place:
             place.may_leave = lambda _: False
@@ -232,9 +230,7 @@ def test_a_crash_between_commit_and_got_costs_one_more_try(tmp_path, anna, bert)
 
             def take_and_die(*args, **values):
                 taken = take(*args, **values)
-                trio.from_thread.run_sync(
-                    place.network.stop, reader.host, trio_token=token
-                )
+                trio.from_thread.run_sync(place.network.stop, reader.host, trio_token=token)
                 return taken
 
             token = trio.lowlevel.current_trio_token()
@@ -374,9 +370,7 @@ def test_what_comes_into_the_mailbox_is_pushed_to_a_device_that_is_connected(
     run(main)
 
 
-def test_a_mailbox_keeps_an_item_until_every_device_that_reads_has_it(
-    tmp_path, anna, bert, mirror
-):
+def test_a_mailbox_keeps_an_item_until_every_device_that_reads_has_it(tmp_path, anna, bert, mirror):
     feed = tmp_path / "both.hanse-feed"
     with bert.open() as engine:
         engine.ledger.export(feed)
@@ -417,7 +411,7 @@ def test_a_full_mailbox_takes_nothing_more_and_keeps_what_it_promised(anna, bert
     run(main)
 
 
-def test_a_promise_that_ran_out_is_asked_for_again(tmp_path, anna, bert, mirror):
+def test_a_promise_that_ran_out_is_asked_for_again(anna, bert, mirror):
     async def main():
         async with office() as place:
             sender, node = place.open(anna), place.open(mirror)
@@ -433,7 +427,7 @@ def test_a_promise_that_ran_out_is_asked_for_again(tmp_path, anna, bert, mirror)
     run(main)
 
 
-def test_a_promise_counts_only_with_the_signature_of_the_mailbox(tmp_path, anna, bert, mirror):
+def test_a_promise_counts_only_with_the_signature_of_the_mailbox(anna, bert, mirror):
     async def main():
         async with office() as place:
             sender, node = place.open(anna), place.open(mirror)
@@ -466,7 +460,7 @@ def test_a_device_reads_what_its_own_mailbox_holds(tmp_path, anna, bert):
     run(main)
 
 
-def test_a_stranger_may_begin_so_much_a_day(tmp_path, anna, bert):
+def test_a_stranger_may_begin_so_much_a_day(anna, bert):
     async def main():
         async with office() as place:
             sender, reader = place.open(anna), place.open(bert)
@@ -499,9 +493,7 @@ def test_what_is_not_for_us_is_refused(tmp_path, anna, bert):
     run(main)
 
 
-def test_a_message_of_no_use_any_more_is_tried_no_more_and_can_be_sent_by_hand(
-    tmp_path, anna, bert
-):
+def test_a_message_of_no_use_any_more_is_tried_no_more_and_can_be_sent_by_hand(anna, bert):
     async def main():
         async with office() as place:
             sender = place.open(anna)
@@ -520,7 +512,7 @@ def test_a_message_of_no_use_any_more_is_tried_no_more_and_can_be_sent_by_hand(
     run(main)
 
 
-def test_the_service_runs_by_itself_until_it_is_cancelled(tmp_path, anna, bert):
+def test_the_service_runs_by_itself_until_it_is_cancelled(anna, bert):
     async def main():
         async with office() as place, trio.open_nursery() as nursery:
             sender, reader = place.open(anna), place.open(bert)

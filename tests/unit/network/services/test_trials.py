@@ -9,6 +9,7 @@ from hashlib import sha256
 
 import pytest
 import trio
+import trio.lowlevel
 
 from hanse.core.engine.executor import Executor
 from hanse.core.engine.ports import NoPeer, PeerBusy, PeerRefused
@@ -69,7 +70,7 @@ class Ends:
             listeners=listeners,
         )
 
-        async def reach(identity, wanted=()):
+        async def reach(identity, wanted=()):  # noqa: ARG001 - there is one
             if identity == self.market.selling.context.identity and not self.seller.is_gone:
                 await self.buyer.dial(self.seller.addresses()[0])
             return [one.device for one in self.buyer.connections()]
@@ -232,7 +233,7 @@ def test_a_person_ends_a_call_that_takes_long(shop):
 
 
 async def cancel_soon(control):
-    await trio.sleep(0)
+    await trio.lowlevel.checkpoint()
     control.cancel()
 
 
@@ -327,9 +328,7 @@ def test_one_buyer_is_answered_one_call_at_a_time(shop):
             assert isinstance(second.message, Sorry)
             assert (second.message.call, second.message.code) == (2, "busy")
             with pytest.raises(PeerBusy):
-                await both.buying.exchange(
-                    shop.selling.context.identity, Ask, raw, Exchange()
-                )
+                await both.buying.exchange(shop.selling.context.identity, Ask, raw, Exchange())
         finally:
             may_go_on.set()
             del answering.answer
