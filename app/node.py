@@ -1,8 +1,8 @@
 """``hanse node``: an open Account with its network and no window, until it is told to end.
 
 * It unlocks first: whoever cannot give the passphrase finds out before anything listens.
-* Until SIGTERM or SIGINT it prints what happens, one line each: a sentence, or with ``--events``
-  one JSON object ``{"word": ..., "time_ms": ..., ...}``; the words are stable.
+* Until SIGTERM or SIGINT it prints what happens, one line each: a sentence where a person cares, or
+  with ``--events`` one JSON object ``{"word": ..., "time_ms": ..., ...}``; the words are stable.
 * Who does not read the lines loses the oldest; the node goes on.
 * The first signal ends it in good order, with exit code 0; a second one does not wait.
 
@@ -16,10 +16,11 @@ import json
 import queue
 import signal
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from hanse.app.answers import Answer, plain
+from hanse.app.commands.showing import SHORT_CHARACTERS
 from hanse.app.runtime import Runtime
 from hanse.core.errors import EnvironmentFault
 from hanse.core.limits import NODE_EVENTS_WAITING_MAX
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from hanse.app.desk import Desk
+    from hanse.core.clock import Clock
     from hanse.core.model.network import NetworkSettings
 
+_IDS: Final = frozenset({"device", "peer", "author", "trial"})
 _SIGNALS: Final = ("SIGTERM", "SIGINT", "SIGHUP")
 
 
@@ -47,21 +50,31 @@ class Told(BaseException):
     """A signal says to end; raised on the main thread wherever it waits."""
 
 
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An event, and when it was told."""
+
+    event: NetworkEvent
+    time_ms: int
+
+
 class Events:
     """What happened and was not printed yet: at most so many, the oldest goes first."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         """Hold nothing."""
-        self._waiting: queue.Queue[NetworkEvent] = queue.Queue(NODE_EVENTS_WAITING_MAX)
+        self._clock = clock
+        self._waiting: queue.Queue[Happened] = queue.Queue(NODE_EVENTS_WAITING_MAX)
         self._lock = threading.Lock()
         self.dropped = 0
 
     def put(self, event: NetworkEvent) -> None:
         """Add one; never waits."""
+        happened = Happened(event, self._clock.now_ms())
         with self._lock:
             while True:
                 try:
-                    self._waiting.put_nowait(event)
+                    self._waiting.put_nowait(happened)
                 except queue.Full:
                     with contextlib.suppress(queue.Empty):
                         self._waiting.get_nowait()
@@ -69,11 +82,11 @@ class Events:
                 else:
                     return
 
-    def take(self) -> NetworkEvent:
+    def take(self) -> Happened:
         """Wait for the next one."""
         return self._waiting.get()
 
-    def rest(self) -> Iterator[NetworkEvent]:
+    def rest(self) -> Iterator[Happened]:
         """Take those that are there."""
         with contextlib.suppress(queue.Empty):
             while True:
@@ -88,8 +101,8 @@ def run_node(
     listen: Sequence[str],
 ) -> Answer:
     """Run a node until a signal; raises what keeps it from starting."""
-    events = Events()
     hanse = desk.hanse
+    events = Events(hanse.clock)
     settings = _as_typed(hanse.settings.network, port, listen)
     printer = _Printer(desk, is_events=is_events)
     is_started, is_ended = False, True
@@ -108,9 +121,9 @@ def run_node(
             _end_at_once_by_signals()
             if runtime is not None:
                 is_ended = runtime.stop()
-        for event in events.rest():
-            printer.show(event)
-        printer.show(NetworkEvent("stopped", {"dropped": events.dropped}))
+        events.put(NetworkEvent("stopped", {"dropped": events.dropped}))
+        for happened in events.rest():
+            printer.show(happened)
     return Answer({"is_ended": is_ended}, (), None if is_ended else NodeStuck())
 
 
@@ -151,27 +164,27 @@ class _Printer:
         self._desk = desk
         self._is_events = is_events
 
-    def show(self, event: NetworkEvent) -> None:
+    def show(self, happened: Happened) -> None:
         """Print one line."""
-        now_ms = self._desk.hanse.clock.now_ms()
+        event = happened.event
         if self._is_events:
             values = {str(name): plain(value, str(name)) for name, value in event.values.items()}
-            line = {"word": event.word, "time_ms": now_ms, **values}
+            line = {"word": event.word, "time_ms": happened.time_ms, **values}
             self._desk.console.out(json.dumps(line))
-        elif not self._desk.is_json:
-            self._desk.console.out(self._sentence(event))
+        elif not self._desk.is_json and (said := self._sentence(event)):
+            self._desk.console.out(said)
 
     def _sentence(self, event: NetworkEvent) -> str:
-        """Say it, or give word and values of what there is no sentence for."""
-        values = dict(event.values)
+        """Say it; nothing of what only programs care for."""
         code = f"word.event.{event.word}"
+        if code not in catalogue(self._desk.language):
+            return ""
+        values = dict(event.values)
         if isinstance(fault := values.pop("code", None), str):
             values["sentence"] = self._fault(fault, values.pop("values", {}))
-        if code in catalogue(self._desk.language):
-            with contextlib.suppress(KeyError):  # another version tells less
-                return self._desk.say(code, **values)
-        shown = " ".join(f"{name}={plain(value, name)}" for name, value in values.items())
-        return f"{event.word} {shown}".rstrip()
+        for name in _IDS & values.keys():
+            values[name] = str(plain(values[name], name))[:SHORT_CHARACTERS]
+        return self._desk.say(code, **values)
 
     def _fault(self, code: str, values: object) -> str:
         named: Mapping[str, object] = values if isinstance(values, dict) else {}

@@ -85,7 +85,7 @@ def _running(folder: Path, health: Mapping[str, object]) -> Iterator[Finding]:
         {
             "path": folder,
             "program": health.get("program"),
-            "process": health.get("process"),
+            "process": str(health.get("process")),
             "since_ms": health.get("since_ms"),
             "memory_bytes": health.get("memory_bytes"),
             "threads": health.get("threads"),

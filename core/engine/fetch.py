@@ -477,8 +477,19 @@ class Fetch:
         return True
 
     def _install(self, name: ObjectName, control: Control) -> None:
+        if piece_count(name[1]) > 1:
+            # First the row: killed in between, the part is still there and is gone on with; a file
+            # that no row names would have to come again as a whole.
+            self._note_installed({name})
         if self._gatherings.install(self, name, Progress(control, _STAGE, name[1])):
             self._settle()
+
+    def _note_installed(self, names: set[ObjectName]) -> None:
+        assert self._parts is not None
+        with self._context.store.unit_of_work() as uow:
+            now_ms = self._context.clock.now_ms()
+            note_uses(uow, self._parts, sorted(names), now_ms, self._whose)
+            uow.commit()
 
     def checkpoint(self) -> TransferView:
         """Make durable what came since the last one; best every ``UNSYNCED_BYTES_MAX``.

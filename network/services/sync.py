@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from hanse.core.engine.executor import TooBusy
 from hanse.core.engine.ports import NoPeer, PeerSilent
 from hanse.core.errors import HanseError
 from hanse.core.limits import (
@@ -48,7 +47,8 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger(__name__)
 
-_BOUNDS: Final = Bounds(per_peer=1, in_all=NODE_CONNECTIONS_MAX)
+# Two: a Peer that lost its end may be back before we know.
+_BOUNDS: Final = Bounds(per_peer=2, in_all=NODE_CONNECTIONS_MAX)
 _AGAIN_MS: Final = 1_000  # doubled with each session that brought nothing
 _AGAIN_MS_MOST: Final = 60_000
 _HOUSEKEEPING_SECONDS: Final = 5 * 60.0
@@ -163,6 +163,9 @@ class SyncService:
         wait_ms = _AGAIN_MS
         try:
             while self._around.host.is_connected(device):
+                if device in self._sessions:  # the Peer has dialled us, too, and opened it
+                    await trio.sleep(_AGAIN_MS / 1000)
+                    continue
                 brought = self._brought(device)
                 retry_ms = await self._open(device)
                 if self._brought(device) > brought:
@@ -188,7 +191,8 @@ class SyncService:
         device, around = stream.peer, self._around
         try:
             greeting = await around.read(lambda: around.engine.replicating.greeting(device))
-        except TooBusy:
+        except HanseError as error:
+            _log.debug("no session with %s: %s", device.hex(), error)
             await stream.reset()
             return _AGAIN_MS_MOST
         is_first = greeting.cursor is None
@@ -206,6 +210,8 @@ class SyncService:
             exchange,
             is_dialler=is_dialler,
             asked_elsewhere=self._asked_elsewhere,
+            on_looked=self._looked,
+            on_judged=self.announce,
             on_taken=self._taken,
             on_fork=self._fork,
             reconciling=self._reconciling,
@@ -239,18 +245,25 @@ class SyncService:
         for session in self._sessions.values():
             session.exchange.set_most_open(SYNC_WANTS_OPEN_MAX if fully else 1)
 
-    def _asked_elsewhere(self, asking: SyncSession) -> frozenset[AuthorKey]:
-        return frozenset(
-            author
+    def _asked_elsewhere(self, asking: SyncSession) -> Mapping[AuthorKey, SyncSession]:
+        return {
+            author: session
             for session in self._sessions.values()
             if session is not asking
-            for author in session.exchange.asked_authors
-        )
+            for author in session.asks_for
+        }
+
+    def _looked(self, by: SyncSession) -> None:
+        """Let the others look again: what one was about to ask for, it may not want."""
+        for session in tuple(self._sessions.values()):
+            if session is not by and session.exchange.has_later:
+                session.step(session.exchange.look_again)
 
     def _taken(self, by: SyncSession, taken: Taken) -> None:
         if taken.outcome.accepted or taken.forks or taken.changes.topics:
             for session in tuple(self._sessions.values()):
                 session.step(session.exchange.news)
+        self._looked(by)
         if taken.outcome.accepted:
             self._around.tell("synced", device=by.device.hex(), entries=taken.outcome.accepted)
 

@@ -22,12 +22,14 @@ import trio
 from hanse.core.engine.executor import TooBusy
 from hanse.core.engine.ports import PeerSilent
 from hanse.core.engine.post_receiving import Received, check_post
+from hanse.core.engine.replication.values import OwnHead, Wanted
 from hanse.core.errors import HanseError, RejectedEntry
 from hanse.network.conduct import Offence
 from hanse.network.ports import StreamEnded
 from hanse.network.services.ticking import ticks_ms
 from hanse.network.wire.frames import ProtocolViolation
 from hanse.network.wire.recon import Frontier
+from hanse.network.wire.sync import Phase
 from hanse.network.wire.sync_actions import (
     Blame,
     Close,
@@ -57,11 +59,11 @@ from hanse.network.wire.sync_actions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from hanse.core.engine.replication.values import CheckedBatch, HeadsRow, Taken
     from hanse.core.model.ids import AuthorKey
-    from hanse.core.model.network import SentEntry
+    from hanse.core.model.network import Cursor, SentEntry
     from hanse.network.ports import Stream
     from hanse.network.services.surroundings import Surroundings
     from hanse.network.wire.sync import SyncExchange, Waiting
@@ -70,12 +72,45 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 0.5
+RENEW_MS: Final = 24 * 60 * 60 * 1000
+CURSOR_SECONDS: Final = 5.0  # a cursor that moved without Entries is kept as seldom
+PATIENCE_SECONDS: Final = 10.0  # in which whoever is asked instead has to bring something
+_PATIENCE_ENTRIES: Final = 100
+_LOOKS_PER_SECOND: Final = 20  # pages of one Peer, after a burst of as many
+_FRAMES_PER_SECOND: Final = 400
 _BUSY_MS: Final = 5_000
 _GOODBYE_SECONDS: Final = 2.0
 _OFFENCES: Final = {
     Misdeed.FRAME: Offence.FRAME,
     Misdeed.WRONG_BYTES: Offence.WRONG_BYTES,
 }
+
+
+@dataclass(slots=True)
+class _Trust:
+    """That a session is left to ask for a Feed, and what it had brought when it was."""
+
+    session: SyncSession
+    brought: int
+    since_ms: int
+
+
+class Pace:
+    """Holds up whoever goes faster than so many a second, after a burst of one second."""
+
+    def __init__(self, per_second: int) -> None:
+        """Begin with a whole burst."""
+        self._per_second = per_second
+        self._free_at = 0.0
+        self._count = 0
+
+    async def wait(self, count: int | None = None) -> None:
+        """Wait until one more, or the ``count``-th of all, may go."""
+        self._count, new = (self._count + 1, 1) if count is None else (count, count - self._count)
+        now = trio.current_time()
+        self._free_at = max(self._free_at, now - 1.0) + new / self._per_second
+        if self._free_at > now:
+            await trio.sleep(self._free_at - now)
 
 
 @dataclass(slots=True)
@@ -98,12 +133,14 @@ class SyncSession:
         exchange: SyncExchange,
         *,
         is_dialler: bool,
-        asked_elsewhere: Callable[[SyncSession], frozenset[AuthorKey]],
+        asked_elsewhere: Callable[[SyncSession], Mapping[AuthorKey, SyncSession]],
+        on_looked: Callable[[SyncSession], None],
+        on_judged: Callable[[], None],
         on_taken: Callable[[SyncSession, Taken], None],
         on_fork: Callable[[SyncSession, AuthorKey, bytes], None],
         reconciling: trio.CapacityLimiter,
     ) -> None:
-        """``asked_elsewhere`` says whose Entries other sessions ask for; nothing waits in it."""
+        """``asked_elsewhere`` says which session asks for whose Entries; nothing waits in them."""
         self._around = surroundings
         self._replicating = surroundings.engine.replicating
         self._stream = stream
@@ -111,6 +148,8 @@ class SyncSession:
         self.device = stream.peer
         self.is_dialler = is_dialler
         self._asked_elsewhere = asked_elsewhere
+        self._on_looked = on_looked
+        self._on_judged = on_judged
         self._on_taken = on_taken
         self._on_fork = on_fork
         self._reconciling = reconciling
@@ -120,6 +159,12 @@ class SyncSession:
         self._has_taking = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._waited: tuple[Waiting, int] | None = None
+        self._left_to: dict[AuthorKey, _Trust] = {}
+        self._looking_at: frozenset[AuthorKey] = frozenset()
+        self._cursor: Cursor | None = None
+        self._cursor_ms = 0
+        self._looks = Pace(_LOOKS_PER_SECOND)
+        self._frames = Pace(_FRAMES_PER_SECOND)
         self.changed = trio.Event()
         self.since_ms = surroundings.clock.now_ms()
         self.settled_ms: int | None = None
@@ -146,8 +191,10 @@ class SyncSession:
                 nursery.cancel_scope.cancel()
         finally:
             self._nursery = None
+            self._release_frontier()
             self._change()
             with trio.move_on_after(_GOODBYE_SECONDS, shield=True):
+                await self._keep_cursor()
                 if self.end is not None and self.end.ending is not Ending.SILENT:
                     await self._close_softly()
                 else:
@@ -170,6 +217,7 @@ class SyncSession:
                 self.step(self.exchange.ended)
                 return
             self.step(partial(self.exchange.feed, data))
+            await self._frames.wait(self.exchange.frames_in)
 
     async def _tick(self) -> None:
         """Look whether what is owed to us is overdue, and at rows that others had asked for."""
@@ -177,6 +225,9 @@ class SyncSession:
             await trio.sleep(TICK_SECONDS)
             if self.exchange.has_later:
                 self.step(self.exchange.look_again)
+            if self.exchange.phase is not Phase.RECON:
+                self._release_frontier()
+            await self._do_what_is_due()
             waiting, now_ms = self.exchange.waiting_for, ticks_ms()
             if waiting is None:
                 self._waited = None
@@ -185,6 +236,16 @@ class SyncSession:
             elif now_ms - self._waited[1] >= waiting.seconds * 1000:
                 self._around.tell("sync_silent", device=self.device.hex(), waiting=waiting.what)
                 self.step(self.exchange.overdue)
+
+    async def _do_what_is_due(self) -> None:
+        if ticks_ms() - self._cursor_ms >= CURSOR_SECONDS * 1000:
+            await self._keep_cursor()
+        if (
+            self.is_dialler
+            and self.is_settled
+            and self._around.clock.now_ms() - self.since_ms >= RENEW_MS
+        ):
+            self.step(self.exchange.ended)  # the next one reconciles
 
     def _dispatch(self, actions: tuple[Action, ...]) -> None:
         for action in actions:
@@ -204,6 +265,11 @@ class SyncSession:
         if self.is_settled:
             self.settled_ms = self._around.clock.now_ms()
         self._change()
+
+    @property
+    def asks_for(self) -> frozenset[AuthorKey]:
+        """Return whose Entries this session asks for, or is about to."""
+        return self._looking_at.union(self.exchange.asked_authors)
 
     @property
     def is_settled(self) -> bool:
@@ -277,12 +343,14 @@ class SyncSession:
             self._reconciling.acquire_on_behalf_of_nowait(self)
         except trio.WouldBlock:
             return None
-        try:
-            claims = await self._around.read(
-                lambda: self._replicating.frontier(self.device, action.interest)
-            )
-            return await self._around.job(lambda: Frontier(claims, action.salt))
-        finally:
+        # Given back when the session is through with it: that is how long it is in memory.
+        claims = await self._around.read(
+            lambda: self._replicating.frontier(self.device, action.interest)
+        )
+        return await self._around.job(lambda: Frontier(claims, action.salt))
+
+    def _release_frontier(self) -> None:
+        if self in self._reconciling.statistics().borrowers:
             self._reconciling.release_on_behalf_of(self)
 
     # --- taking in -------------------------------------------------------------------------------
@@ -320,12 +388,20 @@ class SyncSession:
             case _Checking():
                 await self._take_checked(action)
             case Look():
-                self._supply(action, await self._look(action))
+                looked = await self._look(action)
+                if not looked.later:
+                    self._left_to.clear()
+                self._supply(action, looked)
+                if self._looking_at:
+                    self._looking_at = frozenset()
+                    self._on_looked(self)
             case JudgeOwnHead():
                 judged = await self._around.read(
                     lambda: replicating.judge_own_head(device, action.claim)
                 )
                 self._supply(action, judged)
+                if judged is not OwnHead.ASK:
+                    self._on_judged()
             case ShowOwnHead():
                 shown = await write(lambda: replicating.own_head_shown(device, action.entry))
                 if shown:
@@ -345,8 +421,11 @@ class SyncSession:
                 )
                 self._supply(action, missing)
             case KeepCursor():
-                await write(lambda: replicating.keep_cursor(device, action.cursor))
+                self._cursor = action.cursor
+                if ticks_ms() - self._cursor_ms >= CURSOR_SECONDS * 1000:
+                    await self._keep_cursor()
             case NoteReconciled():
+                self._cursor = None
                 await write(lambda: replicating.reconciled(device, action.cursor))
             case TakeDelivery():
                 self._supply(action, await self._received(action.entry))
@@ -361,6 +440,8 @@ class SyncSession:
             raise checking.error
         batch, action = checking.batch, checking.action
         assert batch is not None
+        if action.cursor is not None:
+            self._cursor = None
         taken = await self._around.write(
             lambda: self._replicating.take(
                 self.device, batch, action.cursor, with_bodies=action.with_bodies
@@ -369,18 +450,48 @@ class SyncSession:
         self._taken(action, taken)
 
     def _taken(self, action: Take | TakeBodies | TakeFork, taken: Taken) -> None:
-        for _ in taken.faults:
-            self._around.blame(self.device, Offence.WRONG_BYTES)
         self._supply(action, taken)
         self._on_taken(self, taken)
 
     async def _look(self, action: Look) -> Looked:
         """Leave to other sessions what they ask for; look at it again when they have it."""
-        elsewhere = self._asked_elsewhere(self)
-        later: tuple[HeadsRow, ...] = tuple(it for it in action.rows if it.author in elsewhere)
-        rows = [it for it in action.rows if it.author not in elsewhere]
+        elsewhere = {} if action.is_hint else self._asked_elsewhere(self)
+        later: list[HeadsRow] = []
+        rows: list[HeadsRow] = []
+        for row in action.rows:
+            asked = elsewhere.get(row.author)
+            is_left = asked is not None and self._is_left_to(asked, row.author)
+            (later if is_left else rows).append(row)
+        if not rows:
+            return Looked(Wanted(), tuple(later))
+        await self._looks.wait()
+        self._looking_at = frozenset(row.author for row in rows)
         wanted = await self._around.read(lambda: self._replicating.wanted(self.device, rows))
-        return Looked(wanted, later)
+        return Looked(wanted, tuple(later))
+
+    def _is_left_to(self, asked: SyncSession, author: AuthorKey) -> bool:
+        """Say whether somebody else is left to bring a Feed: as long as he brings things."""
+        now_ms, brought = ticks_ms(), asked.exchange.entries_in
+        trust = self._left_to.get(author)
+        if trust is None or trust.session is not asked:
+            if trust is not None:
+                return False  # the second who is asked instead: one is enough
+            self._left_to[author] = _Trust(asked, brought, now_ms)
+            return True
+        if brought - trust.brought >= _PATIENCE_ENTRIES:
+            trust.brought, trust.since_ms = brought, now_ms
+        return now_ms - trust.since_ms < PATIENCE_SECONDS * 1000
+
+    async def _keep_cursor(self) -> None:
+        """Keep the cursor that waits for it; it only saves rows, so trouble is passed over."""
+        cursor, self._cursor = self._cursor, None
+        if cursor is None:
+            return
+        self._cursor_ms = ticks_ms()
+        try:
+            await self._around.write(lambda: self._replicating.keep_cursor(self.device, cursor))
+        except HanseError as error:
+            _log.debug("a cursor was not kept: %s", error)
 
     async def _received(self, entry: SentEntry) -> bytes | None:
         """Take a Private Entry that was handed over; its id once it is on disk."""

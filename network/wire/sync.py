@@ -153,6 +153,7 @@ class SyncExchange:
         self._forks_in = 0
         self._deliveries: dict[EntryId, None] = {}
         self._deliveries_in = 0
+        self.frames_in = 0
 
     # --- how far it is --------------------------------------------------------------------------
 
@@ -238,6 +239,7 @@ class SyncExchange:
                 if self._phase is Phase.CLOSED:
                     return
                 message = framed.message
+                self.frames_in += 1
                 assert isinstance(message, SyncMessage)
                 self._receive(message)
 

@@ -173,7 +173,8 @@ class Asking:
         self._is_reading_missing = False
         self._own_claims: dict[HeadClaim, None] = {}
         self._judging: deque[HeadClaim | None] = deque()
-        self._showing = 0
+        self._showing = 0  # Entries of our Feed that are asked for or looked at
+        self._is_own_proven = False
         self._fruitless = 0
         self._is_caught_up = False  # the last page said that no other waits
         self._heads_after: int | None = None  # a page may come, and goes on from here
@@ -324,7 +325,8 @@ class Asking:
     def own_shown(self, *, is_proof: bool) -> None:
         """Note what showing a claimed Entry of our Feed came to."""
         self._showing -= 1
-        if not is_proof:
+        self._is_own_proven |= is_proof
+        if not (self._showing or self._is_own_proven):
             self._out.append(Blame(Misdeed.WRONG_BYTES))
         self.pump()
 
@@ -433,8 +435,10 @@ class Asking:
 
     def _own_came(self, request: _Open, came: Sequence[SentEntry]) -> None:
         if came or request.is_answered:
-            request.is_answered = True  # one Entry was asked for: there can be no more
-            self._out.append(ShowOwnHead(came[0] if came else None))
+            request.is_answered = True  # one place was asked for: there can be no more
+            # Several are the branches of a Fork, and one of them may be the one we hold.
+            self._showing += max(0, len(came) - 1)
+            self._out.extend(ShowOwnHead(it) for it in came or (None,))
 
     def _add_batches(self, request: _Open, came: tuple[SentEntry, ...]) -> None:
         for start in range(0, len(came), self._batch_entries):

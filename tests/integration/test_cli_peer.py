@@ -83,10 +83,9 @@ def peer_view(**values):
 # --- peers without a network ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lang", ["en", "zh_CN"])
-def test_a_peer_is_added_listed_shown_and_removed(berta, lang):
-    at = ("--lang", lang)
-    assert "hanse peer add" in berta.ok("peer", "list", *at)
+def test_a_peer_is_added_listed_shown_and_removed(berta):
+    at = ("--lang", "zh")
+    assert "hanse peer add" in berta.ok("peer", "list")
     assert "hanse node" in berta.ok("peer", "add", ADDRESS, *at)
     assert DEVICE.hex()[:12] in berta.ok("peer", "list", *at)
     assert ADDRESS in berta.ok("peer", "show", DEVICE.hex()[:8], *at)
@@ -124,9 +123,10 @@ def test_an_invitation_goes_by_link_by_picture_and_by_file(berta, tmp_path):
     assert berta.run("peer", "add", made["link"]) == EXIT_WRONG_USE
 
 
-@pytest.mark.parametrize("text", ["nonsense", "/ip4/1.2.3.4/tcp/1", "hanse:peer/x?a=" + "y" * 300])
-def test_what_is_no_invitation_is_named(berta, text):
-    assert berta.json("peer", "add", text, status=EXIT_WRONG_USE)["code"].startswith("peer.bad")
+def test_what_is_no_invitation_is_named(berta):
+    for text in ("nonsense", "/ip4/1.2.3.4/tcp/1", "hanse:peer/x?a=" + "y" * 300):
+        error = berta.json("peer", "add", text, status=EXIT_WRONG_USE)
+        assert error["code"].startswith("peer.bad")
 
 
 def test_what_needs_others_says_that_the_network_is_off(berta):
@@ -222,10 +222,10 @@ def test_a_release_is_asked_for_offline_and_steered(berta):
     assert "hanse listing fetch" in berta.ok("transfer", "list")
 
 
-@pytest.mark.parametrize("name", ["99", "abcdefab", ""])
-def test_an_unknown_transfer_is_named(berta, name):
-    error = berta.json("transfer", "pause", name, status=EXIT_WRONG_USE)
-    assert error == {"code": "transfer.none_named", "values": {"found": name}}
+def test_an_unknown_transfer_is_named(berta):
+    for name in ("99", "abcdefab", ""):
+        error = berta.json("transfer", "pause", name, status=EXIT_WRONG_USE)
+        assert error == {"code": "transfer.none_named", "values": {"found": name}}
 
 
 def test_a_release_nobody_knows_is_refused(berta):

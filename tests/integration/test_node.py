@@ -20,6 +20,7 @@ from hanse.core.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_REFUSED, WrongPa
 from hanse.core.keystore.guards import FolderLock
 from hanse.core.limits import NODE_EVENTS_WAITING_MAX
 from hanse.core.model.network import NetworkEvent
+from tests.fakes.clock import FakeClock
 from tests.fakes.console import FakeConsole
 from tests.fakes.networks import FakeNetwork
 from tests.fakes.terminal import CHEAP, PASSPHRASE, Terminal
@@ -121,10 +122,15 @@ def test_what_the_network_tells_is_shown_with_words_and_values(term, folder):
     assert made[0].settings.is_node
     assert made[0].settings.port == 0
 
-    console = Watched({"Anna": lambda: made[1].happen("peer_odd", n=1), "peer_odd": end},
-                      has_person=True, answers=[PASSPHRASE])  # fmt: skip
+    def happen_again():
+        made[1].happen("peer_odd")
+        made[1].happen("connected", device="ab" * 32, path="lan")
+
+    acts = {"Anna": happen_again, "abab": end}
+    console = Watched(acts, has_person=True, answers=[PASSPHRASE])
     node(term, folder, console, is_events=False, make_network=make)
-    assert "peer_odd n=1" in console.outs
+    assert [line for line in console.outs if "abab" in line] == ["Connected: abababababab"]
+    assert "peer_odd" not in console.out_text
 
 
 def test_a_wrong_passphrase_starts_nothing(term, folder):
@@ -179,11 +185,11 @@ def test_the_handlers_of_before_come_back(term, folder):
 
 
 def test_who_reads_too_slowly_loses_the_oldest():
-    events = Events()
+    events = Events(FakeClock())
     for number in range(NODE_EVENTS_WAITING_MAX + 3):
         events.put(NetworkEvent(str(number)))
     assert events.dropped == 3
-    assert events.take().word == "3"
+    assert events.take().event.word == "3"
     assert len(list(events.rest())) == NODE_EVENTS_WAITING_MAX - 1
 
 
