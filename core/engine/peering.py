@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 
 ANSWERED_LATELY_MS: Final = 7 * 24 * 60 * 60 * 1000  # a Peer that is passed on answered since
 _OWN_PLACES: Final = "own_places"
-_NEWS_MS: Final = 60 * 60 * 1000  # a repeated word of a Peer is written once in so long
+_HOUR_MS: Final = 60 * 60 * 1000
+_NEWS_MS: Final = _HOUR_MS  # a repeated word of a Peer is written once in so long
 _NODE: Final = "node"
 _NAMED: Final = "/dns"  # how a multiaddr that must be looked up begins
 
@@ -171,10 +172,11 @@ class Peering:
 
     def views(self) -> tuple[PeerView, ...]:
         """Show every Peer: the person's list first, then who was heard of last."""
+        now_ms = self._context.clock.now_ms()
         with self._context.store.reads() as reads:
             rows = reads.peers.all()
             proven = reads.peers.delegations([row.device for row in rows])
-            found = [_view(reads, row, proven) for row in rows]
+            found = [_view(reads, row, proven, now_ms) for row in rows]
         return tuple(sorted(found, key=lambda it: (not it.is_kept, -(it.seen_ms or 0), it.device)))
 
     def last_heard(self, within_ms: int) -> tuple[int | None, int]:
@@ -195,14 +197,18 @@ class Peering:
             row = reads.peers.get(device)
             if row is None:
                 raise PeerUnknown(found=device.hex())
-            return _view(reads, row, reads.peers.delegations([device]))
+            proven = reads.peers.delegations([device])
+            return _view(reads, row, proven, self._context.clock.now_ms())
 
     def views_of(self, devices: Sequence[AuthorKey]) -> dict[AuthorKey, PeerView]:
         """Show those of ``devices`` that are known."""
+        now_ms = self._context.clock.now_ms()
         with self._context.store.reads() as reads:
             found = [reads.peers.get(device) for device in devices]
             proven = reads.peers.delegations(devices)
-            return {row.device: _view(reads, row, proven) for row in found if row is not None}
+            return {
+                row.device: _view(reads, row, proven, now_ms) for row in found if row is not None
+            }
 
     def named(self, text: str) -> AuthorKey:
         """Say which known Peer is meant by its peer id, an address, a link or hexadecimal digits.
@@ -521,8 +527,12 @@ def _nearness(identity: IdentityId | None, near: Mapping[IdentityId, Nearness]) 
 
 
 def _view(
-    held: Repositories | UnitOfWork, row: PeerRow, proven: Mapping[AuthorKey, IdentityId]
+    held: Repositories | UnitOfWork,
+    row: PeerRow,
+    proven: Mapping[AuthorKey, IdentityId],
+    now_ms: int,
 ) -> PeerView:
+    hours = min(max(0, now_ms - row.penalty_ms) // _HOUR_MS, 63)
     identity = proven.get(row.device)
     profile = None if identity is None else held.projections.profile(identity)
     return PeerView(
@@ -537,7 +547,7 @@ def _view(
         seen_ms=row.seen_ms,
         synced_ms=row.reconciled_ms,
         reason=row.reason,
-        penalty_milli=row.penalty_milli,
+        penalty_milli=row.penalty_milli >> hours,  # it halves every hour
         in_bytes=row.in_bytes,
         out_bytes=row.out_bytes,
         is_proven=identity is not None,

@@ -387,6 +387,8 @@ class SyncExchange:
             self._asking.expect_heads(ours.n, is_all=False)
         else:
             self._phase = Phase.RECON
+            # The other side may be through with it, and have seen it all, while we compare.
+            self._telling.await_seen(greeting.newest_n)
 
     def _begin_telling(self) -> None:
         """Begin once our own Head was judged: only then it is known how much of it may be shown."""
@@ -475,7 +477,6 @@ class SyncExchange:
         assert self._hello is not None
         self._reconciler = None
         self._phase = Phase.PULL
-        self._telling.await_seen(self._greeting.newest_n)
         self._asking.found(reconciler.theirs, self._cursor(self._hello.newest_n))
 
     def _tell_everything(self) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, unique
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from hanse.core.engine.replication.values import (
@@ -164,7 +165,8 @@ class Asking:
         self._looking = 0
         self._later: list[HeadsRow] = []
         self._queue: deque[_Ask] = deque()
-        self._bodies: deque[EntryId] = deque()
+        self._bodies: dict[EntryId, None] = {}
+        self._bodies_open: set[EntryId] = set()
         self._followed: dict[tuple[bytes, int, int], None] = {}
         self._open: dict[int, _Open] = {}
         self._requests = 0
@@ -377,8 +379,8 @@ class Asking:
 
     def _want_bodies(self, ids: Iterable[EntryId]) -> None:
         for entry_id in ids:
-            if len(self._bodies) < SYNC_FOLLOWED_MAX:
-                self._bodies.append(entry_id)
+            if entry_id not in self._bodies_open and len(self._bodies) < SYNC_FOLLOWED_MAX:
+                self._bodies[entry_id] = None
 
     # --- what comes ------------------------------------------------------------------------------
 
@@ -421,8 +423,11 @@ class Asking:
         if came:
             request.batches += 1
             self._batches.append(_Batch(request, bodies=came))
-        if message.last and request.place:
-            self._bodies.extendleft(reversed(request.ids[request.place :]))
+        if message.last:
+            self._bodies_open.difference_update(request.ids)
+            if request.place:
+                rest = dict.fromkeys(request.ids[request.place :])
+                self._bodies = {**rest, **self._bodies}
         self._close_if_done(request)
         self.pump()
 
@@ -532,12 +537,13 @@ class Asking:
         return True
 
     def _send_want_bodies(self) -> None:
-        ids: dict[EntryId, None] = {}
-        while self._bodies and len(ids) < SYNC_BODIES_MAX:
-            ids[self._bodies.popleft()] = None
+        ids = tuple(islice(self._bodies, SYNC_BODIES_MAX))
+        for entry_id in ids:
+            del self._bodies[entry_id]
+        self._bodies_open.update(ids)
         self._requests += 1
-        self._open[self._requests] = _Open(self._requests, ids=tuple(ids))
-        self._out.append(Send(write(WantBodies(self._requests, tuple(ids)))))
+        self._open[self._requests] = _Open(self._requests, ids=ids)
+        self._out.append(Send(write(WantBodies(self._requests, ids))))
 
     def _take(self) -> None:
         while self._batches and len(self._taking) < _TAKES_OPEN:
@@ -579,6 +585,7 @@ class Asking:
         if page.rows or self._looking or self._later or self._queue or self._bodies:
             return False
         taken = [batch.of.number for batch in batches]
+        taken += [batch.of.number for _, written in self._taking for batch in written]
         return not self._batches and all(
             request.is_answered and request.batches == taken.count(number)
             for number, request in self._open.items()

@@ -114,6 +114,7 @@ class Telling:
         """Tell everything that came after arrival ``n``, and go on telling."""
         self._is_begun = True
         self._told_n = n
+        self._unseen = None
         self._has_news = True
         self._read_on()
 

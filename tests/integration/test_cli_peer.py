@@ -13,13 +13,16 @@ from hanse.app.commands import peer
 from hanse.app.runtime import Runtime
 from hanse.app.settings import Given
 from hanse.core.crypto.signing import Signer
+from hanse.core.engine.engine import Engine
+from hanse.core.engine.home import Home
 from hanse.core.errors import EXIT_ENVIRONMENT, EXIT_NO, EXIT_REFUSED, EXIT_WRONG_USE
 from hanse.core.model.addresses import peer_id_text
 from hanse.core.model.network import Cursor, Met, Path, PeerView, TransferState
 from hanse.core.model.transfer import Reason
 from hanse.core.store.transfers import NewTransfer
 from tests.fakes.networks import FakeNetwork
-from tests.fakes.people import PASSPHRASE, Person
+from tests.fakes.people import PASSPHRASE
+from tests.fakes.ready import Ready
 from tests.fakes.shop import AS_IS, plain_weights, publish, seller
 from tests.fakes.terminal import Terminal
 
@@ -31,25 +34,27 @@ ADDRESS = f"/ip4/192.168.1.7/tcp/4801/p2p/{peer_id_text(DEVICE)}"
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    """What a seller tells of a Release, in a file, and the Release."""
+    """A buyer who knows of a Release of somebody else, and that Release."""
     base = tmp_path_factory.mktemp("shop")
     with seller(base).open() as engine:
         release = publish(engine, plain_weights(base / "files"), preparation=AS_IS).release
         engine.ledger.export(base / "anna.hanse-feed")
-    return base / "anna.hanse-feed", release
+
+    def take(engine):
+        assert not engine.ledger.import_file(base / "anna.hanse-feed").rejected
+
+    return Ready.make(base, "berta", take), release
 
 
 @pytest.fixture
-def berta(tmp_path, shop, monkeypatch):
-    """A buyer who knows of the Release, at a terminal."""
-    feed, release = shop
-    person = Person.make(tmp_path, "berta")
-    with person.open() as engine:
-        assert not engine.ledger.import_file(feed).rejected
-    term = Terminal(tmp_path, person.clock, person.chance)
-    monkeypatch.setenv("HANSE_DATA_DIR", str(person.home.folder))
-    monkeypatch.setenv("HANSE_CONFIG_DIR", str(person.home.config))
-    term.person, term.release = person, release
+def berta(tmp_path, shop, home):
+    """The buyer at a terminal, whose only Account it is."""
+    ready, release = shop
+    place = home / "data" / "hanse" / "berta"
+    place.parent.mkdir(parents=True)
+    ready.copy(place, home / "config" / "hanse")
+    term = Terminal(tmp_path, ready.person.clock, ready.person.chance)
+    term.folder, term.release = place, release
     term.passphrase = ("--passphrase-file", term.file("pass", PASSPHRASE))
     return term
 
@@ -300,8 +305,9 @@ def test_own_entries_may_leave_on_the_persons_word(berta):
 def test_search_and_show_say_how_old_they_are(berta):
     assert berta.json("listing", "search")["synced"] is None
     berta.ok("peer", "add", ADDRESS)
-    with berta.person.open(unlocked=False) as engine:
-        now_ms = berta.clock.now_ms()
+    now_ms = berta.clock.now_ms()
+    home = Home(berta.folder, berta.base)
+    with Engine.open(home, clock=berta.clock, chance=berta.chance) as engine:
         engine.replicating.reconciled(DEVICE, Cursor(b"\1" * 16, 1))
     berta.clock.advance(3 * 60_000)
     assert berta.json("listing", "search")["synced"] == {"last_ms": now_ms, "peers": 1}
@@ -312,7 +318,7 @@ def test_search_and_show_say_how_old_they_are(berta):
 
 def test_the_doctor_counts_with_and_without_a_node(berta, network):
     berta.ok("listing", "fetch", berta.release.hex())
-    folder = str(berta.person.home.folder)
+    folder = str(berta.folder)
 
     def asked():
         berta.run("doctor", "--json")  # who finds the clock of a test odd

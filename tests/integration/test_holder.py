@@ -33,6 +33,7 @@ from hanse.core.errors import (
 from hanse.core.limits import HOLDER_CLIENTS_MAX, HOLDER_MESSAGE_BYTES_MAX
 from hanse.core.model.control import Cancelled
 from tests.fakes.networks import FakeNetwork
+from tests.fakes.ready import Ready
 from tests.fakes.terminal import CHEAP, PASSPHRASE, Terminal
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the socket is POSIX here")
@@ -43,11 +44,15 @@ def term(tmp_path):
     return Terminal(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory):
+    return Ready.make(tmp_path_factory.mktemp("ready"), "Anna")
+
+
 @pytest.fixture
-def folder(term):
-    place = term.base / "anna"
-    term.ok("account", "create", "--name", "Anna", "--data-dir", place, *term.secret)
-    return place
+def folder(term, ready, home):
+    ready.copy(term.base / "anna", home / "config" / "hanse")
+    return term.base / "anna"
 
 
 def hanse_on(term, folder, make_network, **given):

@@ -23,6 +23,7 @@ from hanse.core.model.network import NetworkEvent
 from tests.fakes.clock import FakeClock
 from tests.fakes.console import FakeConsole
 from tests.fakes.networks import FakeNetwork
+from tests.fakes.ready import Ready
 from tests.fakes.terminal import CHEAP, PASSPHRASE, Terminal
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX here")
@@ -33,11 +34,15 @@ def term(tmp_path):
     return Terminal(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory):
+    return Ready.make(tmp_path_factory.mktemp("ready"), "Anna")
+
+
 @pytest.fixture
-def folder(term):
-    place = term.base / "anna"
-    term.ok("account", "create", "--name", "Anna", "--data-dir", place, *term.secret)
-    return place
+def folder(term, ready, home):
+    ready.copy(term.base / "anna", home / "config" / "hanse")
+    return term.base / "anna"
 
 
 class Watched(FakeConsole):

@@ -323,6 +323,15 @@ def test_what_is_held_against_a_peer_outlasts_the_program(tmp_path):
         assert engine.peering.held_against() == tuple(sorted(held, key=lambda it: it.device))
 
 
+def test_a_penalty_is_shown_as_what_is_left_of_it(peering, anna):
+    now_ms = anna.clock.now_ms()
+    peering.hold_against([HeldAgainst(DEVICE, 21_000, now_ms, now_ms + 1)])
+    view = peering.view(DEVICE)
+    assert (view.penalty_milli, view.refused_until_ms) == (21_000, now_ms + 1)
+    anna.clock.advance(2 * 60 * 60_000)
+    assert peering.view(DEVICE).penalty_milli == 5250
+
+
 def test_bytes_are_counted_for_each_peer(peering):
     peering.keep(LINK)
     peering.count_bytes({DEVICE: (5, 7), key(1): (1, 1)})

@@ -133,7 +133,7 @@ def test_a_long_feed_comes_in_several_answers_and_batches(anna, bo):
     pair = Pair(anna, bo).run()
     assert agreed(pair)
     assert max(bo.batches) <= SYNC_BATCH_ENTRIES_MAX
-    assert len(messages(pair.dialled, Want)) == 3
+    assert len(messages(pair.dialled, Want)) == 4  # the Feed of her Device is in the first
 
 
 def test_large_bodies_come_within_the_bounds_of_an_answer(anna, bo):
@@ -262,7 +262,7 @@ def test_many_heads_are_told_page_by_page(anna, bo):
     pair = Pair(anna, bo).run()
     assert agreed(pair)
     assert len(messages(pair.dialler, Heads)) == 3
-    assert bo.reconciled == [Cursor(anna.epoch, 2503)]
+    assert [it.n for it in bo.reconciled] == [len(anna.arrivals)]
 
 
 def _without_room(exchange):
@@ -279,7 +279,7 @@ def test_either_side_may_have_no_room_to_reconcile(anna, bo):
 
 
 def test_one_may_hold_far_more_than_the_other(anna, bo):
-    for author in range(9000):
+    for author in range(8500):
         anna.write(f"x{author}")
     assert agreed(Pair(bo, anna).run())
 
@@ -330,7 +330,7 @@ def test_the_end_of_the_stream_is_nobodys_fault(anna, bo):
     assert pair.dialler.exchange.ended() == (Close(Ending.GONE),)
 
 
-def test_the_same_bytes_lead_to_the_same_bytes(anna, bo):
+def test_the_same_bytes_lead_to_the_same_bytes():
     def once():
         left, right = MemoryLedger("anna"), MemoryLedger("bo")
         for author in range(100):
