@@ -593,9 +593,11 @@ COMMANDS: Final = (
             Parameter("--claim", Kind.TEXT, "option.claim", "metavar.share"),
             Parameter("--margin", Kind.TEXT, "option.margin", "metavar.share"),
             Parameter("--files", Kind.FILE, "option.edition_files", "metavar.path"),
+            Parameter("--network", Kind.FLAG, "option.trial_network"),
             _TRIAL_OUT,
         ),
     ),
+    Command(("trial", "carry"), "trial_network:carry", (_TRIAL,)),
     Command(("trial", "answer"), "trial:answer", (_TRIAL_FILE, _TRIAL_OUT)),
     Command(("trial", "take"), "trial:take", (_TRIAL_FILE, _TRIAL_OUT)),
     Command(

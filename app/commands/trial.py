@@ -10,7 +10,7 @@ Comparing several models is ``trial_bakeoff``'s, after the purchase ``trial_repl
 
 from __future__ import annotations
 
-from pathlib import Path
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from hanse.app.answers import Answer
@@ -18,7 +18,9 @@ from hanse.app.command_line import BadValue, MissingValue
 from hanse.app.command_table import QUESTIONS_AT_ONCE
 from hanse.app.commands.certify_typed import OptionNeedsOther, data_mapping
 from hanse.app.commands.ledger import refuse_existing
+from hanse.app.commands.peer import ExcludeEachOther
 from hanse.app.commands.showing import SHORT_CHARACTERS, named
+from hanse.app.commands.trial_network import carried
 from hanse.app.commands.trial_shown import (
     next_lines,
     offer_lines,
@@ -26,6 +28,7 @@ from hanse.app.commands.trial_shown import (
     quality_lines,
     trial_lines,
     trial_table,
+    verdict_of,
 )
 from hanse.app.progress import long_work
 from hanse.core.certify.data import MappingNeeded
@@ -44,11 +47,12 @@ from hanse.core.model.ids import identity_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from hanse.app.desk import Desk
     from hanse.core.engine.engine import Engine
+    from hanse.core.engine.ports import Peers
     from hanse.core.engine.trying.offer import TrialOffer
-    from hanse.core.engine.trying.views import TrialView, VerdictView
     from hanse.core.model.trial import Way
 
 _SUFFIX: Final = ".hanse-trial"
@@ -74,6 +78,7 @@ def start(
     claim: str | None,
     margin: str | None,
     files: Path | None,
+    network: bool,
     out: Path | None,
 ) -> Answer:
     """Ask to try a Release; what will happen is shown first."""
@@ -88,13 +93,22 @@ def start(
         raise OptionNeedsOther(option="--files", needed="open")
     if way == "answers" and data is None:
         raise MissingValue(name="--data")
+    if network and way == "open":
+        raise ExcludeEachOther(one="--network", other="--way open")
+    if network and out is not None:
+        raise ExcludeEachOther(one="--network", other="--out")
     if out is not None:
         refuse_existing(out)
     mapping = data_mapping(mapping_file, target=target, positive=positive, inputs=inputs)
     if way == "open":
         own = None if data is None else OwnData(data, mapping)
         return _open(desk, release, files, own)
-    with desk.unlocked() as engine:
+    with ExitStack() as stack:
+        peers: Peers | None = None
+        if network:
+            engine, peers = stack.enter_context(desk.online())
+        else:
+            engine = stack.enter_context(desk.unlocked())
         offer = engine.trials.offer(release)
         _confirm_start(desk, engine, offer, way, data, claim_micro, margin_micro)
         question = None
@@ -107,7 +121,9 @@ def start(
             desk.tell("trial.how_to_map")
             raise
         assert view.trial is not None
-        path = out or _free_path(f"trial-{view.trial.hex()[:SHORT_CHARACTERS]}")
+        if peers is not None:
+            return carried(desk, engine, peers, view.trial)
+        path = out or _free_path(desk, f"trial-{view.trial.hex()[:SHORT_CHARACTERS]}")
         write_new(path, engine.trials.buying.outgoing(view.trial))
     lines = [
         desk.say("trial.started", path=path),
@@ -164,7 +180,7 @@ def take(desk: Desk, *, path: Path, out: Path | None) -> Answer:
     with desk.unlocked() as engine:
         view = engine.trials.buying.take(read_file(path))
         assert view.trial is not None
-        verdict = _verdict(engine, view)
+        verdict = verdict_of(engine, view)
         written = None
         if out is not None and view.way == "answers" and not view.over:
             write_new(out, engine.trials.buying.next_queries(view.trial, QUESTIONS_AT_ONCE))
@@ -185,7 +201,7 @@ def ask(desk: Desk, *, trial: str, out: Path | None, most: int) -> Answer:
         view = engine.trials.buying.show(trial_id)
     asked = len(read_trial_file(raw).messages)
     stem = f"trial-{trial_id.hex()[:SHORT_CHARACTERS]}-{view.answers + 1}"
-    path = out or _free_path(stem)
+    path = out or _free_path(desk, stem)
     write_new(path, raw)
     lines = [
         desk.say("trial.asked", count=asked, path=path),
@@ -256,7 +272,7 @@ def answer(desk: Desk, *, path: Path, out: Path | None) -> Answer:
         desk.confirm(draft)
         with long_work(desk) as progress:
             found = engine.trials.answering.answer(raw, progress.control)
-    target = out or _free_path(f"{path.name.removesuffix(_SUFFIX)}-answer")
+    target = out or _free_path(desk, f"{path.name.removesuffix(_SUFFIX)}-answer")
     write_new(target, found.reply)
     counts = {"answers_now": found.answered, "answers_again": found.repeated}
     lines = [
@@ -285,7 +301,7 @@ def show(desk: Desk, *, trial: str) -> Answer:
         trial_id, role = engine.trials.named(trial)
         side = engine.trials.buying if role == BUYER else engine.trials.answering
         view = side.show(trial_id)
-        verdict = _verdict(engine, view)
+        verdict = verdict_of(engine, view)
     lines = [*trial_lines(desk, view, verdict, is_full=True), "", desk.say(view.honest)]
     if view.plan is not None:
         lines += ["", *plan_lines(desk, view.plan)]
@@ -327,12 +343,6 @@ def close(desk: Desk, *, trial: str, out: Path | None) -> Answer:
     return Answer({"trial": view, "file": out}, lines)
 
 
-def _verdict(engine: Engine, view: TrialView) -> VerdictView | None:
-    if view.trial is None or view.role != BUYER or view.way != "answers":
-        return None
-    return engine.trials.verdict(view.trial) if view.answers_most is not None else None
-
-
 def _share(option: str, text: str | None) -> int | None:
     """Read a share such as 0.9 or 90%."""
     if text is None:
@@ -346,8 +356,8 @@ def _share(option: str, text: str | None) -> int | None:
     return found
 
 
-def _free_path(stem: str) -> Path:
-    path = Path.cwd() / f"{stem}{_SUFFIX}"
+def _free_path(desk: Desk, stem: str) -> Path:
+    path = desk.path(f"{stem}{_SUFFIX}").absolute()
     refuse_existing(path)
     return path
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from hanse.app.columns import table
 from hanse.app.commands.listing_words import NOTHING, trial
 from hanse.app.commands.showing import headed, named, short_id, short_identity
+from hanse.core.engine.trying.records import BUYER
 from hanse.core.market.scaled import micro_text
 from hanse.core.market.trial_plan import percent
 from hanse.core.model.ids import identity_text
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hanse.app.desk import Desk
+    from hanse.core.engine.engine import Engine
     from hanse.core.engine.trying.offer import TrialOffer
     from hanse.core.engine.trying.views import TrialView, VerdictView
     from hanse.core.model.certificate import QualityRow
@@ -149,6 +151,13 @@ def next_lines(desk: Desk, view: TrialView) -> list[str]:
     if view.way == "sealed":
         return [desk.say("trial.next.run", trial=digits)]
     return [desk.say("trial.next.ask", trial=digits)]
+
+
+def verdict_of(engine: Engine, view: TrialView) -> VerdictView | None:
+    """Return what a buyer's questions have decided so far, or None where nothing can be."""
+    if view.trial is None or view.role != BUYER or view.way != "answers":
+        return None
+    return engine.trials.verdict(view.trial) if view.answers_most is not None else None
 
 
 def trial_table(desk: Desk, views: Sequence[TrialView]) -> tuple[str, ...]:

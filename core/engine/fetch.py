@@ -521,18 +521,31 @@ class Fetch:
                     self._install_leaves(name)
             with self._lock:
                 is_whole = is_known and not self._missing and not self._leafless
+            if is_whole and not self._is_here():
+                self._learn()  # a long transfer may outlive what it found here
+                is_whole = False
             if not is_whole:
                 self._gatherings.sync(self)
                 return self._note_progress()[0]
             return self._end()
 
+    def _is_here(self) -> bool:
+        """Say whether all that came still lies here; the empty file is made."""
+        pieces, parts = self._content.pieces, self._parts
+        assert parts is not None
+        leaves = [(file.root, file.size) for file in parts.leaf_files()]
+        gone = {name for name in parts.wanted() if not pieces.has(*name)}
+        gone |= {name for name in leaves if not pieces.layers.has(*name)}
+        self._gatherings.forget(gone)
+        return not gone
+
     def _end(self) -> TransferView:
         parts, context = self._parts, self._context
         assert parts is not None
-        for name in parts.wanted():
-            assert self._content.pieces.has(*name) or name[1], name  # makes the empty file
         now_ms = context.clock.now_ms()
         with context.store.unit_of_work() as uow:
+            for name in parts.wanted():
+                uow.objects.seeded(name, now_ms)  # the first files may have come days ago
             if self._whose is Whose.OTHERS:
                 self._storing.make_room(uow, unwanted_bytes(uow, parts))
             note_held(uow, parts, now_ms, self._whose)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from hanse.core.artifacts.gathering import Gathering, LeafGathering
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from hanse.core.artifacts.parts import Progress
     from hanse.core.artifacts.pieces import PieceStore
@@ -105,6 +105,15 @@ class Gatherings:
         with self._lock:
             shared = self._leaves.get(name)
         return shared is not None and shared.is_installed
+
+    def forget(self, names: Iterable[ObjectName]) -> None:
+        """Gather anew what was brought to its end and is gone again."""
+        with self._lock:
+            for name in names:
+                for table in (self._objects, self._leaves):
+                    shared = table.get(name)
+                    if shared is not None and shared.is_installed:
+                        del table[name]
 
     def sync(self, user: object) -> None:
         """Make durable what came for one transfer."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, literal_column, select
 
 from hanse.core.crypto.signing import LABEL_BRANCHES
 from hanse.core.ledger.entry import CheckedEntry, recall_entry
@@ -138,7 +138,8 @@ NAMING: Final = (
 )
 MISSING: Final = (
     select(entries.c.n, entries.c.id, entries.c.kind, entries.c.feed)
-    .where(entries.c.body_state == "absent", entries.c.n > bindparam("after"))
+    # Written out, as the index of what is missing has it.
+    .where(entries.c.body_state == literal_column("'absent'"), entries.c.n > bindparam("after"))
     .order_by(entries.c.n)
     .limit(bindparam("limit"))
 )

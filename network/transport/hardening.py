@@ -52,11 +52,13 @@ def use_safe_parts() -> None:
     """Put our classes and functions where the library looks for its own; may be called again."""
     quieten()
     bound_negotiation()
-    yamux.MAX_WINDOW_SIZE = STREAM_WINDOW_BYTES_MAX
-    # Hard-coded there: a subclass given to new_host is ignored.
-    muxer_multistream.Yamux = SafeYamux  # type: ignore[misc]
-    yamux.YamuxStream = SafeStream  # type: ignore[misc]
-    tcp.TrioTCPStream = BufferedTCP  # type: ignore[misc]
+    for module, name, ours in (
+        (yamux, "MAX_WINDOW_SIZE", STREAM_WINDOW_BYTES_MAX),
+        (yamux, "YamuxStream", SafeStream),
+        (muxer_multistream, "Yamux", SafeYamux),  # a subclass given to new_host is ignored
+        (tcp, "TrioTCPStream", BufferedTCP),
+    ):
+        vars(module)[name] = ours
 
 
 class _Relay(logging.Handler):
@@ -75,9 +77,7 @@ def quieten() -> None:
     logger.setLevel(logging.WARNING)
     logger.propagate = False
     # This module logs by the root logger's functions, which are methods of any logger.
-    swarm_connection.logging = logging.getLogger(  # type: ignore[assignment]
-        swarm_connection.__name__
-    )
+    vars(swarm_connection)["logging"] = logging.getLogger(swarm_connection.__name__)
 
 
 def bound_negotiation() -> None:
@@ -89,7 +89,7 @@ def bound_negotiation() -> None:
             raise ParseError("a line of a negotiation has no end")
         return line[:-1]
 
-    multiselect_communicator.read_delim = read_line
+    vars(multiselect_communicator)["read_delim"] = read_line
 
 
 def guard_peerstore(peerstore: Any, own_id: Any) -> None:

@@ -21,7 +21,7 @@ import socket
 from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 from libp2p import new_host
@@ -44,7 +44,7 @@ from hanse.core.limits import CONNECTIONS_PER_PEER_MAX, STREAMS_PER_PEER_MAX
 from hanse.core.model.addresses import PEER_ID_PREFIX
 from hanse.core.model.ids import AuthorKey
 from hanse.core.model.network import Path
-from hanse.network.addresses import BadAddress, parse_address, peer_id_text
+from hanse.network.addresses import BadAddress, parse_address, peer_id_text, read_address
 from hanse.network.ports import Connection, Listeners, StreamEnded
 from hanse.network.transport.gate import Gate, is_near
 from hanse.network.transport.hardening import guard_peerstore, use_safe_parts
@@ -154,10 +154,12 @@ class LibP2PHost:
             ],
         )
         guard_peerstore(self.inner.get_peerstore(), self.inner.get_id())
-        self._swarm: Any = self.inner.get_network()
+        # Any: what is replaced below has no type.
+        self._swarm = cast("Any", self.inner.get_network())
         self._swarm.retry_config = RetryConfig(max_retries=0)  # who dials again is decided above
         self._swarm.set_resource_manager(None)  # its bounds are wider than ours, and they queue
         self._swarm.auto_connector.maybe_connect = _dial_nobody  # it would dial all it heard of
+        self._swarm.connection_gate.is_allowed = self._may_dial  # for the library's own dials
         self._swarm.set_stream_handler(self._admit(self._swarm.common_stream_handler))
         self._swarm._handle_inbound_connection = self._came_in
         self._swarm.register_notifee(_Notices(self))
@@ -272,6 +274,15 @@ class LibP2PHost:
                 await self._swarm.dial_addr(Multiaddr(address), peer_id)
             elif self.dial_relayed is not None:
                 await self.dial_relayed(address)
+
+    async def _may_dial(self, address: Multiaddr) -> bool:
+        place = read_address(str(address))
+        return (
+            place is not None
+            and self.gate.may_dial(place.host)
+            and (place.device is None or self.gate.may_speak(place.device))
+            and self._has_room
+        )
 
     async def open(self, device: AuthorKey, protocol: str) -> Stream:
         """Open a stream to a connected Peer; raises ``NoPeer`` or ``PeerSilent``."""

@@ -76,7 +76,8 @@ _TAKES_OPEN: Final = 2  # one is written while the next is checked
 _ARRAY, _BYTES_OF_32, _KEY_SIZE_BYTES = 4, b"\x58\x20", 32
 _UINT_WIDTHS: Final = {24: 1, 25: 2, 26: 4}  # of the number behind a head; a seq has 31 bits
 
-_GRAVE: Final = frozenset({Fault.MALFORMED, Fault.BAD_SIGNATURE})
+# What nobody passes on who checks what he takes.
+_GRAVE: Final = frozenset({Fault.MALFORMED, Fault.BAD_SIGNATURE, Fault.UNPROVEN})
 
 
 class Withholding(Exception):

@@ -11,15 +11,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hanse.core.engine.replication.values import HeadsRow, OwnHead, Taken
-from hanse.core.engine.syncing import Outcome
+from hanse.core.engine.syncing import Outcome, accept_batch
+from hanse.core.ledger.quotas import Tier
 from hanse.core.limits import SYNC_BATCH_ENTRIES_MAX, SYNC_BODIES_MAX, SYNC_ENTRIES_MAX
 from hanse.core.model.network import Cursor, Interest, Met, SentEntry, SeqRange
 from hanse.core.store.peers import PeerRow
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hanse.core.engine.context import Context
+    from hanse.core.engine.engine import Engine
     from hanse.core.engine.replicating import Replicating
     from hanse.core.engine.replication.values import Fault
+    from hanse.core.ledger.entry import CheckedEntry
     from hanse.core.model.ids import AuthorKey, EntryId
 
 ALL = Interest()
@@ -36,6 +41,16 @@ class Side:
     @property
     def device(self) -> AuthorKey:
         return self.context.device
+
+    @classmethod
+    def of(cls, engine: Engine, interest: Interest = ALL) -> Side:
+        return cls(engine.context, engine.replicating, interest)
+
+    def take(self, entries: Iterable[CheckedEntry], tier: Tier = Tier.NEAR) -> None:
+        """Take Entries in as from a file."""
+        with self.context.store.unit_of_work() as uow:
+            accept_batch(uow, entries, self.context.clock.now_ms(), tier)
+            uow.commit()
 
     def meet(self, other: Side) -> None:
         """Keep a row for the other one, as a status call does."""
@@ -58,7 +73,6 @@ class Side:
 
     def digest(self) -> bytes:
         with self.context.store.reads() as reads:
-            assert reads.projections.difference() is None
             return reads.projections.digest()
 
 

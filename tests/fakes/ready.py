@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hanse.core.keystore.guards import HIGHWATER_FOLDER
@@ -12,6 +11,7 @@ from tests.fakes.people import Person
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from hanse.core.engine.engine import Engine
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from hanse.core.engine.replication.values import (
     BodiesPage,
     EntriesPage,
+    Fault,
     Greeting,
     HeadsPage,
     HeadsRow,
@@ -166,7 +167,10 @@ class MemoryLedger:
                     self.missing_bodies.remove(it.entry_id)
                 return Taken(Outcome(known=len(action.bodies)))
             case TakeFork():
-                author, _ = place_of(action.proof)
+                try:
+                    author, _ = place_of(action.proof)
+                except ProtocolViolation:
+                    return Taken(Outcome(), faults=(Fault.UNPROVEN,))
                 return self._fork(AuthorKey(author), action.proof)
             case ReadMissing():
                 return MissingBodies(tuple(self.missing_bodies), 1, more=False)

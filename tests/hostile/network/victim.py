@@ -55,7 +55,7 @@ def serve(host: LibP2PHost) -> None:
 
 
 async def main() -> None:
-    host = LibP2PHost(seed_of(NUMBER), upgrade_seconds=1)
+    host = LibP2PHost(seed_of(NUMBER))
     serve(host)
     router = GossipSub([TProtocol(GOSSIP)], degree=6, degree_low=4, degree_high=12)
     pubsub = Pubsub(host.inner, router)

@@ -7,12 +7,14 @@ from sqlalchemy import event
 from sqlalchemy.dialects.sqlite import dialect
 
 from hanse.core.store import (
+    arrivals,
     catalogue_rows,
     certificates,
     drafts,
     feed_reads,
     folding,
     forks,
+    intake,
     jobs,
     listings,
     mailbox,
@@ -143,6 +145,25 @@ HOT = {
     "answers after": trial_answers.ANSWERS_AFTER,
     "last answer": trial_answers.LAST_ANSWER,
     "answers since": trial_answers.ANSWERS_SINCE,
+    "arrived": arrivals.ARRIVED,
+    "arrived late": arrivals.ARRIVED_LATE,
+    "heads of all": arrivals.HEADS_OF_ALL,
+    "heads of numbers": arrivals.HEADS_OF_NUMBERS,
+    "heads of authors": arrivals.HEADS_OF_AUTHORS,
+    "branches of": arrivals.BRANCHES_OF,
+    "number at": arrivals.N_AT,
+    "shown": arrivals.SHOWN,
+    "shown on branches": arrivals.SHOWN_ON_BRANCHES,
+    "bodies of": arrivals.BODIES_OF,
+    "bodies on branches": arrivals.BODIES_ON_BRANCHES,
+    "missing bodies": arrivals.MISSING,
+    "missing between": arrivals.MISSING_BETWEEN,
+    "missing on branches": arrivals.MISSING_ON_BRANCHES,
+    "feeds with branches": arrivals.FEEDS_WITH_BRANCHES,
+    "naming an entry": arrivals.NAMING,
+    "dropped feeds": arrivals.DROPPED,
+    "muted": intake.WAITING,
+    "muted of a sort": intake.IS_WAITING,
     "rehash": rehash._ENTRIES,
     "rehash branches": rehash._BRANCHES,
 }
@@ -189,6 +210,11 @@ def test_rows_are_placed_along_an_index(store, name):
     scans = [step for step in plan if step.startswith("SCAN") and not step.startswith("SCAN (")]
     assert scans == ["SCAN placed"], plan
     assert [step for step in plan if "ix_certificates_newest" in step], plan
+
+
+def test_missing_bodies_are_found_without_passing_those_that_are_here(store):
+    plan = plan_of(store, arrivals.MISSING)
+    assert [step for step in plan if "ix_entries_missing" in step], plan
 
 
 def test_a_query_without_an_index_would_be_noticed(store):

@@ -1,40 +1,65 @@
-"""Ledgers that agree: real Accounts, a session with every Peer, a network in memory."""
+"""Ledgers that agree: real Accounts, a session with every Peer, a network in memory.
+
+Everything happens on one thread, in a time that jumps over every wait.
+"""
 
 from __future__ import annotations
 
-from contextlib import ExitStack, asynccontextmanager
+import shutil
+from contextlib import ExitStack
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from hanse.core.engine.engine import Engine
+from hanse.core.engine.executor import Executor, TooBusy
+from hanse.core.engine.home import Home
 from hanse.core.engine.ports import NoPeer
-from hanse.core.model.network import HeadClaim
+from hanse.core.model.network import HeadClaim, SentEntry
 from hanse.network.conduct import Offence
 from hanse.network.ports import Listeners
 from hanse.network.services.surroundings import Surroundings
 from hanse.network.services.sync import SyncService
+from hanse.network.wire.frames import FrameReader
 from hanse.network.wire.sync import Phase
-from tests.fakes.hosts import MemoryNetwork
+from hanse.network.wire.sync_messages import (
+    MESSAGES,
+    PROTOCOL,
+    Entries,
+    Heads,
+    Hello,
+    InterestMap,
+    Place,
+    Row,
+    Seen,
+    Want,
+    write,
+)
+from tests.fakes.author import Author
+from tests.fakes.chance import SeededChance
+from tests.fakes.clock import FakeClock
+from tests.fakes.hosts import MemoryNetwork, real_hosts
 from tests.fakes.meeting import InlineExecutor
-from tests.fakes.people import Person, digest
+from tests.fakes.people import PASSPHRASE, START_MS, Person, digest
 
 NAMES = ("anna", "bo", "cleo")
 
 
-class Place:
+class Device:
     """One Device with its sync."""
 
-    def __init__(self, network, engine, executor=None):
+    def __init__(self, engine, make_host, executor=None):
         self.engine = engine
         self.events = []
         self.offences = []
         listeners = Listeners()
-        self.host = network.host(engine.context.device, listeners)
+        self.host = make_host(engine.context.device, listeners)
+        self.executor = executor or InlineExecutor()
         self.around = Surroundings(
             host=self.host,
             engine=engine,
-            executor=executor or InlineExecutor(),
+            executor=self.executor,
             clock=engine.context.clock,
             chance=engine.context.chance,
             on_event=self.events.append,
@@ -44,63 +69,479 @@ class Place:
         self.sync = SyncService(self.around)
 
     @property
-    def device(self):
+    def key(self):
         return self.host.device
+
+    @property
+    def address(self):
+        return self.host.addresses()[0]
 
     def heads(self):
         with self.engine.context.store.reads() as reads:
             return {row.author: (row.head.seq, row.head.entry_id) for row in reads.feeds.all()}
 
+    def head(self):
+        return HeadClaim(self.key, *self.heads()[self.key])
+
     def write(self, name):
         self.engine.accounts.edit_profile(name=name)
-        self.sync.announce()
+
+    def take(self, *entries):
+        """Take Entries in as if a Peer had sent them."""
+        replicating = self.engine.replicating
+        sent = [SentEntry(it.header_bytes, it.signature, it.body) for it in entries]
+        return replicating.take(self.key, replicating.check(sent))
 
     def words(self):
         return [event.word for event in self.events]
 
+    def view(self, other):
+        self.sync._show()
+        return next((it for it in self.sync.views() if it.device == other.key), None)
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory):
+    base = tmp_path_factory.mktemp("registered")
+    return {name: Person.make(base, name) for name in NAMES}
+
 
 @pytest.fixture
-def people(tmp_path):
-    return [Person.make(tmp_path, name) for name in NAMES]
+def people(registered, tmp_path):
+    """Folders of their own for each test, of Accounts that were made once."""
+    found = []
+    for name, person in registered.items():
+        folder = tmp_path / name
+        shutil.copytree(person.home.folder.parent, folder)
+        home = Home(folder / "data", folder / "config")
+        clock, chance = FakeClock(START_MS + 1000), SeededChance(f"{name} {tmp_path.name}")
+        found.append(Person(name, home, person.phrase, person.view, clock, chance))
+    return found
+
+
+def opened(stack, person):
+    engine = stack.enter_context(Engine.open(person.home, clock=person.clock, chance=person.chance))
+    engine.accounts.unlock(PASSPHRASE)
+    return engine
 
 
 def meet(people, talk):
-    """Open everybody, let ``talk`` have their places in a time that jumps, and close them."""
+    """Let ``talk`` have everybody's Devices, which are on."""
 
     async def main():
-        with trio.fail_after(600):
+        with trio.fail_after(100_000):
             async with MemoryNetwork() as network, trio.open_nursery() as nursery:
-                places = [Place(network, engine) for engine in engines]
-                for place in places:
-                    place.sync.serve()
-                    await nursery.start(lambda task_status, it=place: it.sync.run(task_status=task_status))
-                await talk(network, *places)
+                devices = [Device(engine, network.host) for engine in engines]
+                for device in devices:
+                    device.sync.serve()
+                    await nursery.start(device.sync.run)
+                await talk(network, *devices)
                 assert not network.raised
                 nursery.cancel_scope.cancel()
 
     with ExitStack() as stack:
-        engines = [stack.enter_context(person.open()) for person in people]
+        engines = [opened(stack, person) for person in people]
         trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-async def agreed(*places):
-    while len({frozenset(place.heads().items()) for place in places}) > 1:
+async def agreed(*devices):
+    while len({frozenset(device.heads().items()) for device in devices}) > 1:
+        await trio.sleep(0.05)
+    assert not [it for device in devices for it in device.offences]
+
+
+async def until(is_true):
+    while not is_true():
         await trio.sleep(0.05)
 
 
 def test_two_accounts_agree_and_go_on_agreeing(people):
-    async def talk(network, anna, bo):
-        await anna.host.dial(bo.host.addresses()[0])
+    async def talk(_, anna, bo):
+        await anna.host.dial(bo.address)
         await agreed(anna, bo)
         assert len(anna.heads()) == 4  # a root feed and a Device's of each
         anna.write("Anna the second")
+        anna.sync.announce()
         await agreed(anna, bo)
-        assert await anna.sync.sync_now(bo.device) == {bo.device: 0}
-        (view,) = [it for it in (anna.sync._show(), anna.sync.views())[1] if it.device == bo.device]
+        assert await anna.sync.sync_now(bo.key) == {bo.key: 0}
+        assert await bo.sync.sync_now() == {anna.key: 0}
+        view = anna.view(bo)
         assert view.phase is Phase.LIVE
         assert view.behind_by == 0
-        assert "synced" in bo.words()
-        assert not anna.offences + bo.offences
+        assert view.entries_in == 3
+        assert view.settled_ms is not None
+        assert bo.words() == ["synced"] * len(bo.words()) != []
 
     meet(people[:2], talk)
     assert digest(people[0]) == digest(people[1])
+
+
+def test_what_one_tells_another_reaches_the_third(people):
+    async def talk(_, anna, bo, cleo):
+        await anna.host.dial(bo.address)
+        await cleo.host.dial(bo.address)
+        await agreed(anna, bo, cleo)
+        anna.write("Anna the second")
+        anna.sync.announce()
+        await agreed(anna, bo, cleo)
+
+    meet(people, talk)
+    assert len({digest(person) for person in people}) == 1
+
+
+def test_what_is_asked_of_one_is_not_asked_of_another(people):
+    async def talk(_, anna, bo, cleo):
+        for near, far in ((anna, bo), (anna, cleo), (bo, cleo)):
+            await near.host.dial(far.address)
+        await agreed(anna, bo, cleo)
+        await trio.sleep(60)
+        before = sum(
+            near.view(far).entries_out
+            for near in (anna, bo)
+            for far in (bo, cleo)
+            if near is not far
+        )
+        before += (
+            cleo.view(anna).entries_out + cleo.view(bo).entries_out + bo.view(anna).entries_out
+        )
+        for n in range(20):
+            anna.write(f"Anna {n}")
+        anna.sync.announce()
+        await agreed(anna, bo, cleo)
+        await trio.sleep(60)
+        after = sum(
+            near.view(far).entries_out
+            for near in (anna, bo)
+            for far in (bo, cleo)
+            if near is not far
+        )
+        after += cleo.view(anna).entries_out + cleo.view(bo).entries_out + bo.view(anna).entries_out
+        assert after - before == 40
+
+    meet(people, talk)
+
+
+def test_a_lost_connection_costs_only_what_came_meanwhile(people):
+    async def talk(network, anna, bo):
+        await anna.host.dial(bo.address)
+        await agreed(anna, bo)
+        await anna.sync.sync_now(bo.key)
+        network.cut(anna.host, bo.host)
+        anna.write("Anna the second")
+        bo.write("Bo the second")
+        await trio.sleep(1)
+        assert anna.view(bo) is None
+        await bo.host.dial(anna.address)
+        await agreed(anna, bo)
+        assert anna.view(bo).entries_in == 1
+
+    meet(people[:2], talk)
+
+
+def test_a_session_that_ends_is_opened_again(people):
+    async def talk(_, anna, bo):
+        await anna.host.dial(bo.address)
+        await agreed(anna, bo)
+        session = bo.sync._sessions[anna.key]
+        session.step(lambda: session.exchange.failed("busy", 20_000))
+        started = trio.current_time()
+        await until(lambda: bo.sync._sessions.get(anna.key) not in {None, session})
+        assert 20 <= trio.current_time() - started < 62
+        anna.write("Anna the second")
+        anna.sync.announce()
+        await agreed(anna, bo)
+
+    meet(people[:2], talk)
+
+
+def test_who_dial_each_other_at_once_have_one_session(people):
+    async def talk(network, anna, bo):
+        network.join(anna.host, bo.host)
+        link = anna.host._links[bo.key]
+        for told in bo.around.listeners.on_connected:  # as if both had dialled
+            told(link.seen_by(anna.host).__class__(anna.key, anna.address, True, link.path, 0))
+        await agreed(anna, bo)
+        await trio.sleep(120)
+        assert anna.view(bo).phase is bo.view(anna).phase is Phase.LIVE
+        assert {anna.sync._sessions[bo.key].is_dialler, bo.sync._sessions[anna.key].is_dialler} == {
+            True,
+            False,
+        }
+
+    meet(people[:2], talk)
+
+
+def test_a_session_of_a_day_is_begun_anew_and_reconciles(people):
+    async def talk(_, anna, bo):
+        await anna.host.dial(bo.address)
+        await agreed(anna, bo)
+        await anna.sync.sync_now(bo.key)
+        session = anna.sync._sessions[bo.key]
+        for person in people[:2]:
+            person.clock.advance(24 * 60 * 60 * 1000)
+        await until(lambda: anna.sync._sessions.get(bo.key) not in {None, session})
+        await anna.sync.sync_now(bo.key)
+        with anna.engine.context.store.reads() as reads:
+            assert reads.peers.get(bo.key).reconciled_ms == people[0].clock.now_ms()
+
+    meet(people[:2], talk)
+
+
+def test_a_hint_asks_for_what_nobody_told(people):
+    async def talk(_, anna, bo):
+        await anna.host.dial(bo.address)
+        await agreed(anna, bo)
+        await bo.sync.sync_now(anna.key)
+        anna.write("Anna the second")  # and no word of it
+        await trio.sleep(30)
+        assert anna.heads() != bo.heads()
+        bo.sync.hint(anna.head())
+        await agreed(anna, bo)
+
+    meet(people[:2], talk)
+
+
+def test_hints_of_one_author_count_once_in_ten_seconds(people):
+    async def talk(_, anna, bo):
+        await anna.host.dial(bo.address)
+        await agreed(anna, bo)
+        anna.write("Anna the second")
+        bo.sync.hint(anna.head())
+        await agreed(anna, bo)
+        anna.write("Anna the third")
+        bo.sync.hint(anna.head())
+        await trio.sleep(5)
+        assert anna.heads() != bo.heads()
+        await trio.sleep(6)
+        bo.sync.hint(anna.head())
+        await agreed(anna, bo)
+
+    meet(people[:2], talk)
+
+
+def test_a_fork_is_proved_to_everybody(people):
+    author = Author("forger")
+    device = author.device()
+    device.append("profile/1")
+    other = device.fork_at(2)
+    other.append("profile/1")
+
+    async def talk(_, anna, bo, cleo):
+        anna.take(*author.root.entries, *device.entries)
+        bo.take(*author.root.entries, *other.entries)
+        await anna.host.dial(cleo.address)
+        await bo.host.dial(cleo.address)
+        everybody = (anna, bo, cleo)
+        proofs = [it.engine.replicating.fork_proof for it in everybody]
+        await until(lambda: all(proof(device.key) for proof in proofs))
+        assert len({proof(device.key) for proof in proofs}) == 1
+        assert "fork" in cleo.words()
+        assert not [it for device in everybody for it in device.offences]
+        await cleo.sync.sync_now()
+
+    meet(people, talk)
+    assert len({digest(person) for person in people}) == 1
+
+
+def test_who_is_not_connected_cannot_be_synchronised_with(people):
+    async def talk(_, anna, bo):
+        with pytest.raises(NoPeer):
+            await anna.sync.sync_now(bo.key)
+        assert await anna.sync.sync_now() == {}
+
+    meet(people[:2], talk)
+
+
+def test_work_that_cannot_be_done_now_is_done_later(people):
+    async def talk(_, anna, bo):
+        bo.executor.error = TooBusy(found=1000, most=1000)
+        await anna.host.dial(bo.address)
+        await trio.sleep(10)
+        assert len(bo.heads()) == 2
+        bo.executor.error = None
+        await agreed(anna, bo)
+
+    meet(people[:2], talk)
+
+
+# --- Peers that do not play by the rules ----------------------------------------------------------
+
+
+class Liar:
+    """A Device without an engine that says what a test likes."""
+
+    def __init__(self, network):
+        self.host = network.host(b"l" * 32, Listeners())
+        self.reader = FrameReader(MESSAGES)
+
+    async def open(self, other):
+        await self.host.dial(other.address)
+        self.stream = await self.host.open(other.key, PROTOCOL)
+        return self
+
+    async def say(self, *messages):
+        for message in messages:
+            await self.stream.write(write(message))
+
+    async def hear(self, kind):
+        while True:
+            data = await self.stream.read(1000)
+            assert data
+            for framed in self.reader.feed(data):
+                if isinstance(framed.message, kind):
+                    return framed.message
+
+    async def hello(self):
+        heard = await self.hear(Hello)
+        await self.say(
+            Hello(
+                1,
+                bytes(16),
+                bytes(16),
+                10,
+                Place(heard.store_epoch, heard.newest_n),
+                None,
+                InterestMap("all", "all", 65_536),
+            )
+        )
+
+
+def test_nonsense_is_an_offence_and_ends_one_session(people):
+    async def talk(network, anna, bo):
+        await anna.host.dial(bo.address)
+        liar = await Liar(network).open(anna)
+        await liar.stream.write(b"\xff" * 100)
+        await until(lambda: anna.offences)
+        assert anna.offences == [(liar.host.device, Offence.FRAME)]
+        anna.offences.clear()
+        await agreed(anna, bo)
+
+    meet(people[:2], talk)
+
+
+def test_silence_ends_a_session_without_an_offence(people):
+    async def talk(network, anna):
+        liar = await Liar(network).open(anna)
+        await until(lambda: liar.host.device in anna.sync._sessions)
+        started = trio.current_time()
+        await until(lambda: liar.host.device not in anna.sync._sessions)
+        assert 30 <= trio.current_time() - started < 40
+        assert not anna.offences
+
+    meet(people[:1], talk)
+
+
+def test_who_announces_what_he_never_shows_holds_nobody_up(people):
+    async def talk(network, anna, bo):
+        await anna.host.dial(bo.address)
+        await agreed(anna, bo)
+        await anna.sync.sync_now(bo.key)
+        bo.write("Bo the second")
+        liar = await Liar(network).open(anna)
+        await liar.hello()
+        heads = bo.heads()[bo.key]
+        with anna.engine.context.store.unit_of_work() as uow:  # it agrees by cursor with the liar
+            uow.commit()
+        await liar.hear(Hello) if False else None
+        session = anna.sync._sessions[liar.host.device]
+        await liar.say(Seen(0)) if False else None
+        await until(lambda: session.exchange.phase is not Phase.HELLO)
+        from hanse.network.wire.sync_messages import Recon  # noqa: PLC0415
+
+        await liar.say(Recon(()), Heads((Row(bo.key, 1, heads[0], heads[1]),), 10, more=False))
+        await liar.hear(Want)
+        bo.sync.announce()  # anna leaves it to the liar, for a while
+        started = trio.current_time()
+        while anna.heads()[bo.key] != heads:
+            await trio.sleep(0.05)
+        assert trio.current_time() - started < 15
+        await until(lambda: liar.host.device not in anna.sync._sessions)
+        assert not anna.offences
+
+    meet(people[:2], talk)
+
+
+def test_empty_answers_are_an_offence_at_last(people):
+    async def talk(network, anna):
+        from hanse.network.wire.sync_messages import Recon  # noqa: PLC0415
+
+        liar = await Liar(network).open(anna)
+        await liar.hello()
+        await liar.say(Recon(()))
+        n = 0
+        with pytest.raises(AssertionError):
+            while True:
+                n += 1
+                await liar.say(Heads((Row(bytes([n] * 32), 1, 5, bytes(32)),), n, more=True))
+                want = await liar.hear(Want)
+                await liar.say(Entries(want.request, (), last=True))
+                await liar.hear(Seen)
+        assert anna.offences == [(liar.host.device, Offence.WRONG_BYTES)]
+
+    meet(people[:1], talk)
+
+
+def test_who_does_not_read_loses_the_session_alone(people):
+    async def talk(network, anna, bo):
+        await anna.host.dial(bo.address)
+        await agreed(anna, bo)
+        liar = await Liar(network).open(anna)
+        await liar.hello()
+        network.freeze(liar.host)
+        anna.write("Anna the second")
+        anna.sync.announce()
+        await agreed(anna, bo)
+        await until(lambda: liar.host.device not in anna.sync._sessions)
+        assert not anna.offences
+
+    meet(people[:2], talk)
+
+
+def test_pages_without_end_are_slowed_down(people):
+    async def talk(network, anna):
+        from hanse.network.wire.sync_messages import Recon  # noqa: PLC0415
+
+        liar = await Liar(network).open(anna)
+        await liar.hello()
+        own = anna.heads()
+        known = tuple(Row(author, 1, seq, head) for author, (seq, head) in sorted(own.items()))
+        known = tuple(row for row in known if row.author != anna.key)
+        await liar.say(Recon(()))
+        started = trio.current_time()
+        for n in range(1, 101):
+            await liar.say(Heads(known, n, more=True))
+            await liar.hear(Seen)
+        assert trio.current_time() - started >= 3.5  # twenty a second, after a burst
+
+    meet(people[:1], talk)
+
+
+# --- over libp2p ----------------------------------------------------------------------------------
+
+
+def test_two_accounts_agree_over_real_hosts(people):
+    async def main(engines, executors):
+        with trio.fail_after(60):
+            async with real_hosts(2) as hosts, trio.open_nursery() as nursery:
+                devices = [
+                    Device(engine, lambda _key, _listeners, it=host: it, executor)
+                    for engine, host, executor in zip(engines, hosts, executors, strict=True)
+                ]
+                for device in devices:
+                    device.host.listeners = device.around.listeners
+                    device.sync.serve()
+                    await nursery.start(device.sync.run)
+                anna, bo = devices
+                await anna.host.dial(bo.address)
+                await agreed(anna, bo)
+                anna.write("Anna the second")
+                anna.sync.announce()
+                await agreed(anna, bo)
+                nursery.cancel_scope.cancel()
+
+    with ExitStack() as stack:
+        engines = [opened(stack, person) for person in people[:2]]
+        executors = [Executor() for _ in engines]
+        for executor in executors:
+            stack.callback(executor.close)
+        trio.run(main, engines, executors)

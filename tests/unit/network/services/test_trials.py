@@ -13,7 +13,7 @@ import trio.lowlevel
 
 from hanse.core.engine.executor import Executor
 from hanse.core.engine.ports import NoPeer, PeerBusy, PeerRefused
-from hanse.core.engine.trying.file import TrialFile, write_trial_file
+from hanse.core.engine.trying.file import TrialFile, read_trial_file, write_trial_file
 from hanse.core.limits import POST_ASKS_PER_STRANGER_MAX, STREAM_TAIL_SIZE_BYTES_MAX
 from hanse.core.model.control import Cancelled, Control
 from hanse.core.model.trial import TrialState
@@ -388,3 +388,21 @@ def test_a_stranger_may_ask_for_so_many_trials_a_day(shop):
     over = receiving.admit_ask(device, b"\xff" * 32)
     assert (over.code, over.retry_ms > 0) == ("quota", True)
     assert receiving.admit_ask(shop.buying.context.device, b"\xff" * 32) is None
+
+
+def test_queries_are_split_to_fit_what_carries_them(shop):
+    trial = begun(shop)
+    buying = shop.buying.trials.buying
+
+    async def main(both):
+        peer = both.peer()
+        buying.take(await trio.to_thread.run_sync(peer.ask, buying.outgoing(trial), Control()))
+        assert peer.most_bytes == STREAM_TAIL_SIZE_BYTES_MAX
+        whole = buying.next_queries(trial, 10, peer.most_bytes)
+        assert len(read_trial_file(whole).messages) == 10
+        half = buying.next_queries(trial, 10, len(whole) // 2)
+        assert 1 < len(read_trial_file(half).messages) < 10
+        assert len(half) <= len(whole) // 2
+        assert len(read_trial_file(buying.next_queries(trial, 10, 1)).messages) == 1
+
+    run(shop, main)
