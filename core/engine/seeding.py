@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from hanse.core.artifacts.faults import read_faults
-from hanse.core.artifacts.lanes import read_whole
 from hanse.core.artifacts.layers import LayerMissing
 from hanse.core.artifacts.pieces import NotEnoughSpace, ObjectMissing
 from hanse.core.artifacts.quota import QuotaFull, Whose
@@ -350,7 +349,8 @@ def _strongest(reasons: list[Whose]) -> Whose:
 
 def _read(file: BinaryIO, offset: int, length: int) -> bytes | None:
     """Return bytes of a file; None when it ends before them."""
-    buffer = bytearray(length)
     file.seek(offset)
-    got = read_whole(file.readinto, memoryview(buffer))  # type: ignore[attr-defined]  # a raw file
-    return bytes(buffer) if got == length else None
+    data = file.read(length)
+    while len(data) < length and (more := file.read(length - len(data))):
+        data += more  # a raw file may give less than it has
+    return data if len(data) == length else None

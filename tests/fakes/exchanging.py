@@ -124,7 +124,8 @@ class Pull:
             part = SeqRange(taker.device, claim.seq, claim.seq)
             answer = self._ask([part], with_bodies=False)
             shown = [
-                taker.replicating.own_head_shown(giver.device, it) for it in answer.entries or [None]
+                taker.replicating.own_head_shown(giver.device, it)
+                for it in answer.entries or [None]
             ]
             self.own_claim_held = any(shown)
 
@@ -133,9 +134,7 @@ class Pull:
         newest = giver.replicating.heads_since(taker.device, 0, taker.interest, 4096)
         ours = set(taker.replicating.frontier(giver.device, giver.interest))
         theirs = giver.replicating.frontier(taker.device, taker.interest)
-        rows = [
-            HeadsRow(it.author, it.seq, it.seq, it.entry_id) for it in theirs if it not in ours
-        ]
+        rows = [HeadsRow(it.author, it.seq, it.seq, it.entry_id) for it in theirs if it not in ours]
         self.pull(rows, None)
         after, more = 0, True
         while more:

@@ -7,18 +7,16 @@ Everything runs on one thread: work of the engine is done when it is asked for, 
 from __future__ import annotations
 
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 from trio.testing import MockClock
 
-from hanse.network.ports import Bounds, Listeners, StreamEnded
-from hanse.network.services import pinging
+from hanse.network.ports import Listeners
 from hanse.network.services.blaming import Blaming
 from hanse.network.services.finding import FindingService
-from hanse.network.services.pinging import PingService
 from hanse.network.services.status import StatusService
 from hanse.network.services.surroundings import Surroundings
 from tests.fakes.hosts import MemoryNetwork
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from hanse.core.engine.engine import Engine
     from hanse.core.model.ids import AuthorKey
     from hanse.core.model.network import NetworkEvent
-    from hanse.network.ports import Stream
     from hanse.network.services.finding import Source
     from tests.fakes.hosts import MemoryHost
 
@@ -55,13 +52,6 @@ class InlineExecutor:
     write = read = job = _done
 
 
-async def echo(stream: Stream) -> None:
-    """Answer a ping as libp2p does."""
-    with suppress(StreamEnded):
-        while data := await stream.read():
-            await stream.write(data)
-
-
 @dataclass
 class Place:
     """One Device that is on."""
@@ -72,7 +62,6 @@ class Place:
     blaming: Blaming
     status: StatusService
     finding: FindingService
-    pinging: PingService
     events: list[NetworkEvent]
 
     @property
@@ -135,9 +124,7 @@ class Meeting:
         finding = FindingService(
             surroundings, status, wanted=wanted, is_denied=blaming.is_denied, sources=sources
         )
-        pings = PingService(surroundings)
-        place = Place(engine, host, surroundings, blaming, status, finding, pings, events)
-        host.serve(pinging.PROTOCOL, echo, Bounds(per_peer=2, in_all=64))
+        place = Place(engine, host, surroundings, blaming, status, finding, events)
         status.serve()
         return place
 
@@ -145,7 +132,7 @@ class Meeting:
         """Start the loops of Devices."""
         for place in places:
             await self.nursery.start(place.blaming.run, place.surroundings)
-            for service in (place.status, place.finding, place.pinging):
+            for service in (place.status, place.finding):
                 await self.nursery.start(service.run)
 
 

@@ -35,7 +35,6 @@ from tests.property.test_store_converges import (
     rotated_twice_over,
 )
 
-
 # The worlds in which order mattered once; all others run where there is time.
 _BRANCHED = {
     forked,
@@ -52,8 +51,7 @@ _WORLDS = [
     for it in SCENARIOS
 ]
 _SEEDS = [
-    pytest.param(seed, marks=() if seed in {3, 10, 103} else pytest.mark.slow)
-    for seed in SEEDS
+    pytest.param(seed, marks=() if seed in {3, 10, 103} else pytest.mark.slow) for seed in SEEDS
 ]
 
 

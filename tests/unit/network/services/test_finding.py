@@ -16,7 +16,6 @@ from hanse.core.model.network import Met, Path
 from hanse.network.ports import Bounds
 from hanse.network.services import dialling, finding
 from hanse.network.services.finding import NotHanse, WrongKey, reason_of
-from hanse.network.services.pinging import PROTOCOL as PING
 from hanse.network.wire.frames import FrameReader
 from hanse.network.wire.status import (
     PROTOCOL,
@@ -27,7 +26,7 @@ from hanse.network.wire.status import (
     PeerLines,
     write_status,
 )
-from tests.fakes.meeting import echo, in_no_time, meeting
+from tests.fakes.meeting import in_no_time, meeting
 
 NOBODY = bytes([9]) * 32
 
@@ -48,7 +47,6 @@ class Impostor:
         self.lines, self.roles = lines, roles
         self.asked = 0
         self.host.serve(PROTOCOL, self.answer, Bounds(8, 64))
-        self.host.serve(PING, echo, Bounds(8, 64))
 
     @property
     def address(self):
