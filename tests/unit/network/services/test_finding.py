@@ -209,23 +209,6 @@ def test_a_lost_peer_is_dialled_again_with_waits_that_double(account):
     in_no_time(main)
 
 
-def test_a_frozen_peer_is_let_go_and_found_again(account):
-    async def main():
-        async with meeting() as there:
-            anna, bert = there.place(account("anna")), there.place(account("bert"))
-            keeps(anna, bert)
-            await there.begin(anna)
-            await trio.sleep(70)
-            there.network.freeze(bert.host)
-            await trio.sleep(70)
-            assert anna.peers == set()
-            there.network.thaw(bert.host)
-            await trio.sleep(130)
-            assert anna.peers == {bert.device}
-
-    in_no_time(main)
-
-
 def test_a_clock_that_jumps_dials_all_again(account):
     async def main():
         async with meeting() as there:

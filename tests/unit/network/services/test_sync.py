@@ -526,12 +526,14 @@ def test_two_accounts_agree_over_real_hosts(people):
                 for engine, executor in zip(engines, executors, strict=True)
             ]
             anna, bo = devices
-            async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+            know(devices)
+            async with AsyncExitStack() as stack:
                 for device in devices:
                     device.sync.serve()
                     await stack.enter_async_context(device.host.running([LOOPBACK]))
+                nursery = await stack.enter_async_context(trio.open_nursery())
+                for device in devices:
                     await nursery.start(device.sync.run)
-                know(devices)
                 await anna.host.dial(bo.address)
                 await agreed(anna, bo)
                 anna.write("Anna the second")
