@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from hanse.app.demo_certify import TRIED, Testing
 from hanse.app.demo_market import Market
+from hanse.app.demo_network import Neighbours
 from hanse.core.clock import SystemChance, SystemClock
 from hanse.core.crypto.phrase import Phrase, new_phrase
 from hanse.core.engine.auditing import verify_file
@@ -126,7 +127,10 @@ class _Demo:
         self.proved.append("demo.proved_import")
 
     def trade(self, anna: _Person, bo: _Person, export: Path) -> None:
-        """Anna sells models she has just trained; Bo finds them in both languages."""
+        """Anna sells models she has just trained; Bo's node gets them from hers, and he finds them.
+
+        Two processes on loopback carry the Entries and the sealed files.
+        """
         market = Market(self._base, self._language, self.step, self.must)
         testing = Testing(self._base, self._language, self.step, self.must)
         with self.open(anna.home) as engine:
@@ -136,8 +140,12 @@ class _Demo:
             sold = market.train_and_sell(engine)
             files = testing.certify(engine, sold)
             engine.ledger.export(export)
+        wanted = [
+            (it.done.model_name, it.done.release_id) for it in sold if it.trained.sector == TRIED
+        ]
+        Neighbours(self._base, _PASSPHRASE, self.step, self.must).meet(anna.home, bo.home, wanted)
+        self.proved.append("demo.proved_network")
         with self.open(bo.home) as engine:
-            engine.ledger.import_file(export)
             self.must(engine.ledger.verify().holds, "demo.verify_failed")
             market.search(engine, has_trained=bool(sold))
             testing.verify(files, sold, engine, self._clock.now_ms())

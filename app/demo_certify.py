@@ -2,8 +2,8 @@
 
 * The four trained models run in locked Workers, are measured on rows kept from training, and
   what the seller claimed stands beside what was measured here.
-* Bo verifies the Certificates from files alone, tries a sealed model in memory, and asks for
-  signed answers; what the network will carry is handed over here.
+* Bo verifies the Certificates from files alone, tries a sealed model in memory that his node has
+  fetched, and asks for signed answers.
 * Anna's machine then answers with another model than the one it delivers, once: Bo's replay
   proves it, and the proof is verified without an Account.
 """
@@ -148,7 +148,6 @@ class Testing:
 
     def try_sealed(self, anna: Engine, bo: Engine, one: Sold) -> None:
         """Let Bo run the sealed model on his own rows, in memory, as often as was granted."""
-        carry_sealed(anna, bo, one.done.release_id, self._base / f"{TRIED}.hanse-release")
         trials = bo.trials
         trial = trials.buying.start(one.done.release_id, "sealed", Control()).trial
         assert trial is not None
@@ -265,9 +264,3 @@ def content_key(engine: Engine, release: bytes) -> bytes:
     assert seal is not None
     with engine.context.store.reads() as reads:
         return engine.context.all_seeds(reads)[seal.epoch].content_key(seal.salt)
-
-
-def carry_sealed(giver: Engine, taker: Engine, release: bytes, file: Path) -> None:
-    """Hand over what anybody may hold of a sealed Release, in one file."""
-    giver.carrying.write_release(release, file, Control())
-    taker.carrying.take_release(file, Control())

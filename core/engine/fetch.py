@@ -225,6 +225,9 @@ class Fetch:
             is_right = wanted is not None and len(raw) <= wanted.bytes_max
         if wanted is None or not is_right or sha256(raw).digest() != digest:
             return False
+        if not wanted.is_needed and len(raw) > self._small_room:
+            self.skip_small(digest)  # right, and more than is taken beside what is needed
+            return True
         with self._guarded():
             self._content.small.put(raw)
             with self._lock:
@@ -270,9 +273,8 @@ class Fetch:
         certificates = [*(() if own is None else (own,)), *newest]
         named.update(dict.fromkeys(one.golden for one in certificates if one.golden is not None))
         for digest in list(named)[:RELEASE_FILE_SMALL_MAX]:
-            most = min(BLOB_SIZE_BYTES_MAX, self._small_room)
             if small_here(self._content.small, digest) is None and digest not in self._small:
-                self._small[digest] = SmallWanted(digest, most, is_needed=False)
+                self._small[digest] = SmallWanted(digest, BLOB_SIZE_BYTES_MAX, is_needed=False)
 
     # --- what there is to fetch -----------------------------------------------------------------
 

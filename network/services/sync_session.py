@@ -22,12 +22,13 @@ import trio
 from hanse.core.engine.executor import TooBusy
 from hanse.core.engine.ports import PeerSilent
 from hanse.core.engine.post_receiving import Received, check_post
-from hanse.core.engine.replication.values import OwnHead, Wanted
+from hanse.core.engine.replication.values import OwnHead, Taken, Wanted
 from hanse.core.errors import HanseError, RejectedEntry
 from hanse.network.conduct import Offence
 from hanse.network.ports import StreamEnded
+from hanse.network.services.sync_acts import read, reconcile, write
+from hanse.network.services.sync_pace import Pace
 from hanse.network.services.ticking import ticks_ms
-from hanse.network.wire.frames import ProtocolViolation
 from hanse.network.wire.recon import Frontier
 from hanse.network.wire.sync import Phase
 from hanse.network.wire.sync_actions import (
@@ -61,11 +62,12 @@ from hanse.network.wire.sync_actions import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from hanse.core.engine.replication.values import CheckedBatch, HeadsRow, Taken
+    from hanse.core.engine.replication.values import CheckedBatch, HeadsRow
     from hanse.core.model.ids import AuthorKey
-    from hanse.core.model.network import Cursor, SentEntry
+    from hanse.core.model.network import SentEntry
     from hanse.network.ports import Stream
     from hanse.network.services.surroundings import Surroundings
+    from hanse.network.services.sync_acts import ReadAction, WriteAction
     from hanse.network.wire.sync import SyncExchange, Waiting
     from hanse.network.wire.sync_actions import Action
 
@@ -93,24 +95,6 @@ class _Trust:
     session: SyncSession
     brought: int
     since_ms: int
-
-
-class Pace:
-    """Holds up whoever goes faster than so many a second, after a burst of one second."""
-
-    def __init__(self, per_second: int) -> None:
-        """Begin with a whole burst."""
-        self._per_second = per_second
-        self._free_at = 0.0
-        self._count = 0
-
-    async def wait(self, count: int | None = None) -> None:
-        """Wait until one more, or the ``count``-th of all, may go."""
-        self._count, new = (self._count + 1, 1) if count is None else (count, count - self._count)
-        now = trio.current_time()
-        self._free_at = max(self._free_at, now - 1.0) + new / self._per_second
-        if self._free_at > now:
-            await trio.sleep(self._free_at - now)
 
 
 @dataclass(slots=True)
@@ -161,7 +145,7 @@ class SyncSession:
         self._waited: tuple[Waiting, int] | None = None
         self._left_to: dict[AuthorKey, _Trust] = {}
         self._looking_at: frozenset[AuthorKey] = frozenset()
-        self._cursor: Cursor | None = None
+        self._cursor: KeepCursor | None = None  # not kept yet
         self._cursor_ms = 0
         self._looks = Pace(_LOOKS_PER_SECOND)
         self._frames = Pace(_FRAMES_PER_SECOND)
@@ -301,41 +285,22 @@ class SyncSession:
             await self._has_telling.wait()
 
     async def _tell(self, action: TellingAction) -> None:
-        replicating, device = self._replicating, self.device
         match action:
             case Send():
                 await self._stream.write(action.frame)
-            case ReadHeads():
-                page = await self._around.read(
-                    lambda: replicating.heads_since(device, action.n, action.interest, action.limit)
-                )
-                self._supply(action, page)
             case ReadFrontier():
                 self._supply(action, await self._frontier(action))
             case Reconcile():
-                answer = await self._around.job(lambda: _reconciled(action))
-                self._supply(action, answer)
-            case ReadEntries():
-                entries = await self._around.read(
-                    lambda: replicating.entries(
-                        device,
-                        action.ranges,
-                        with_bodies=action.with_bodies,
-                        interest=action.interest,
-                        most_bytes=action.most_bytes,
-                        most_entries=action.most_entries,
-                    )
-                )
-                self._supply(action, entries)
-            case ReadBodies():
-                bodies = await self._around.read(
-                    lambda: replicating.bodies(device, action.ids, most_bytes=action.most_bytes)
-                )
-                self._supply(action, bodies)
+                self._supply(action, await self._around.job(lambda: reconcile(action)))
+            case ReadHeads() | ReadEntries() | ReadBodies():
+                self._supply(action, await self._read(action))
             case Blame():
-                self._around.blame(device, _OFFENCES[action.misdeed])
+                self._around.blame(self.device, _OFFENCES[action.misdeed])
             case Close():
                 raise AssertionError(action)
+
+    async def _read(self, action: ReadAction) -> object:
+        return await self._around.read(lambda: read(self._replicating, self.device, action))
 
     async def _frontier(self, action: ReadFrontier) -> Frontier | None:
         """Build the set that is reconciled; ``None`` when too many sessions do that already."""
@@ -383,7 +348,6 @@ class SyncSession:
             await self._has_taking.wait()
 
     async def _take(self, action: TakingAction | _Checking) -> None:
-        replicating, device, write = self._replicating, self.device, self._around.write
         match action:
             case _Checking():
                 await self._take_checked(action)
@@ -396,43 +360,37 @@ class SyncSession:
                     self._looking_at = frozenset()
                     self._on_looked(self)
             case JudgeOwnHead():
-                judged = await self._around.read(
-                    lambda: replicating.judge_own_head(device, action.claim)
-                )
+                judged = await self._read(action)
                 self._supply(action, judged)
                 if judged is not OwnHead.ASK:
                     self._on_judged()
-            case ShowOwnHead():
-                shown = await write(lambda: replicating.own_head_shown(device, action.entry))
-                if shown:
-                    self._around.tell("own_feed_elsewhere", device=device.hex())
-                self._supply(action, shown)
-            case TakeBodies():
-                self._taken(
-                    action, await write(lambda: replicating.take_bodies(device, action.bodies))
-                )
-            case TakeFork():
-                self._taken(
-                    action, await write(lambda: replicating.take_fork(device, action.proof))
-                )
             case ReadMissing():
-                missing = await self._around.read(
-                    lambda: replicating.missing_bodies(device, action.after)
-                )
-                self._supply(action, missing)
+                self._supply(action, await self._read(action))
+            case ShowOwnHead():
+                is_proof = await self._write(action)
+                if is_proof:
+                    self._around.tell("own_feed_elsewhere", device=self.device.hex())
+                self._supply(action, is_proof)
+            case TakeBodies() | TakeFork():
+                taken = await self._write(action)
+                assert isinstance(taken, Taken)
+                self._taken(action, taken)
             case KeepCursor():
-                self._cursor = action.cursor
+                self._cursor = action
                 if ticks_ms() - self._cursor_ms >= CURSOR_SECONDS * 1000:
                     await self._keep_cursor()
             case NoteReconciled():
                 self._cursor = None
-                await write(lambda: replicating.reconciled(device, action.cursor))
+                await self._write(action)
             case TakeDelivery():
                 self._supply(action, await self._received(action.entry))
             case PassFork():
                 self._on_fork(self, action.author, action.proof)
             case NoteDelivered() | Take():
                 raise AssertionError(action)  # nothing is handed over here; batches come checked
+
+    async def _write(self, action: WriteAction) -> object:
+        return await self._around.write(lambda: write(self._replicating, self.device, action))
 
     async def _take_checked(self, checking: _Checking) -> None:
         await checking.done.wait()
@@ -484,12 +442,12 @@ class SyncSession:
 
     async def _keep_cursor(self) -> None:
         """Keep the cursor that waits for it; it only saves rows, so trouble is passed over."""
-        cursor, self._cursor = self._cursor, None
-        if cursor is None:
+        action, self._cursor = self._cursor, None
+        if action is None:
             return
         self._cursor_ms = ticks_ms()
         try:
-            await self._around.write(lambda: self._replicating.keep_cursor(self.device, cursor))
+            await self._write(action)
         except HanseError as error:
             _log.debug("a cursor was not kept: %s", error)
 
@@ -513,10 +471,3 @@ class SyncSession:
         _log.warning("a session of the sync ended: %s", error)
         self._around.tell("sync_failed", device=self.device.hex(), code=error.code)
         self.step(lambda: self.exchange.failed("internal", _BUSY_MS))
-
-
-def _reconciled(action: Reconcile) -> object:
-    try:
-        return action.run()
-    except ProtocolViolation as error:
-        return error

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, unique
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -27,8 +27,6 @@ from hanse.core.engine.replication.values import (
     Taken,
 )
 from hanse.core.limits import (
-    SEQ_MAX,
-    SYNC_ANSWER_SIZE_BYTES_MAX,
     SYNC_BODIES_MAX,
     SYNC_ENTRIES_MAX,
     SYNC_FOLLOWED_MAX,
@@ -66,6 +64,14 @@ from hanse.network.wire.sync_messages import (
     WantRange,
     write,
 )
+from hanse.network.wire.sync_requests import (
+    Ask,
+    OpenRequest,
+    Purpose,
+    ask_of,
+    check_size,
+    take_place,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -73,8 +79,6 @@ if TYPE_CHECKING:
     from hanse.network.wire.sync_actions import Action
 
 _TAKES_OPEN: Final = 2  # one is written while the next is checked
-_ARRAY, _BYTES_OF_32, _KEY_SIZE_BYTES = 4, b"\x58\x20", 32
-_UINT_WIDTHS: Final = {24: 1, 25: 2, 26: 4}  # of the number behind a head; a seq has 31 bits
 
 # What nobody passes on who checks what he takes.
 _GRAVE: Final = frozenset({Fault.MALFORMED, Fault.BAD_SIGNATURE, Fault.UNPROVEN})
@@ -86,43 +90,6 @@ class Withholding(Exception):
 
 class Forging(Exception):
     """The other side brought what it cannot have checked itself."""
-
-
-@unique
-class _Purpose(Enum):
-    ANNOUNCED = 1  # the other side said it has it
-    FOLLOWED = 2  # it may have it
-    OWN = 3  # its claim about our own Feed
-
-
-@dataclass(frozen=True, slots=True)
-class _Ask:
-    author: AuthorKey
-    first: int
-    last: int
-    with_bodies: bool
-    purpose: _Purpose
-
-    @property
-    def group(self) -> tuple[_Purpose, bool]:
-        """Asks of one group share a request."""
-        return self.purpose, self.with_bodies
-
-
-@dataclass(slots=True)
-class _Open:
-    """One request, from when it is sent until all it brought is committed."""
-
-    number: int
-    asks: tuple[_Ask, ...] = ()
-    ids: tuple[EntryId, ...] = ()
-    got: dict[int, int] = field(default_factory=dict)  # place in ``asks`` -> last seq that came
-    place: int = 0  # of what came last, in ``asks``; how many came of ``ids``
-    size_bytes: int = 0
-    came: int = 0
-    frames: int = 0
-    is_answered: bool = False
-    batches: int = 0  # not committed yet
 
 
 @unique
@@ -146,7 +113,7 @@ class _Page:
 class _Batch:
     """What came in one frame, or in some of one request."""
 
-    of: _Open
+    of: OpenRequest
     entries: tuple[SentEntry, ...] = ()
     bodies: tuple[SentBody, ...] = ()
 
@@ -165,11 +132,11 @@ class Asking:
         self._hints: dict[AuthorKey, HeadsRow] = {}
         self._looking = 0
         self._later: list[HeadsRow] = []
-        self._queue: deque[_Ask] = deque()
+        self._queue: deque[Ask] = deque()
         self._bodies: dict[EntryId, None] = {}
         self._bodies_open: set[EntryId] = set()
         self._followed: dict[tuple[bytes, int, int], None] = {}
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, OpenRequest] = {}
         self._requests = 0
         self._batches: deque[_Batch] = deque()
         self._taking: deque[tuple[Action, list[_Batch]]] = deque()
@@ -307,9 +274,9 @@ class Asking:
         self._looking -= 1
         self._later += looked.later
         is_hint = self._page is not None and self._page.sort is _Sort.HINT
-        purpose = _Purpose.FOLLOWED if is_hint else _Purpose.ANNOUNCED
+        purpose = Purpose.FOLLOWED if is_hint else Purpose.ANNOUNCED
         for wanted in looked.wanted.ranges:
-            self._queue.append(_ask(wanted.range, purpose, with_bodies=wanted.with_bodies))
+            self._queue.append(ask_of(wanted.range, purpose, with_bodies=wanted.with_bodies))
         self._follow(looked.wanted.suspects)
         self._want_bodies(looked.wanted.bodies)
         self.pump()
@@ -321,7 +288,7 @@ class Asking:
             assert claim is not None
             self._showing += 1
             self._queue.appendleft(
-                _Ask(self._own, claim.seq, claim.seq, with_bodies=False, purpose=_Purpose.OWN)
+                Ask(self._own, claim.seq, claim.seq, with_bodies=False, purpose=Purpose.OWN)
             )
         self.pump()
 
@@ -376,7 +343,7 @@ class Asking:
                 continue
             self._followed[place] = None
             # Bodies come along: on a branch may stand a revocation.
-            self._queue.append(_ask(it, _Purpose.FOLLOWED, with_bodies=True))
+            self._queue.append(ask_of(it, Purpose.FOLLOWED, with_bodies=True))
 
     def _want_bodies(self, ids: Iterable[EntryId]) -> None:
         for entry_id in ids:
@@ -391,15 +358,15 @@ class Asking:
         if request.ids:
             raise MESSAGES.violation("unexpected")
         for item in message.entries:
-            _place(request, item.header)
+            take_place(request, item.header)
             request.size_bytes += len(item.header) + len(item.sig) + len(item.body or b"")
-        _check_size(request)
+        check_size(request)
         came = tuple(SentEntry(it.header, it.sig, it.body) for it in message.entries)
         request.came += len(came)
         if request.came > SYNC_ENTRIES_MAX:
             raise MESSAGES.violation("too_big")
         request.is_answered = message.last
-        if request.asks[0].purpose is _Purpose.OWN:
+        if request.asks[0].purpose is Purpose.OWN:
             self._own_came(request, came)
         elif came:
             self._add_batches(request, came)
@@ -416,7 +383,7 @@ class Asking:
             raise MESSAGES.violation("unexpected")
         request.place += len(message.bodies)
         request.size_bytes += sum(len(it.body or b"") for it in message.bodies)
-        _check_size(request)
+        check_size(request)
         request.is_answered = message.last
         came = tuple(
             SentBody(EntryId(it.entry_id), it.body) for it in message.bodies if it.body is not None
@@ -432,30 +399,30 @@ class Asking:
         self._close_if_done(request)
         self.pump()
 
-    def _answered_by(self, number: int) -> _Open:
+    def _answered_by(self, number: int) -> OpenRequest:
         request = self._open.get(number)
         if request is None or request.is_answered:
             raise MESSAGES.violation("unexpected")
         request.frames += 1
         return request
 
-    def _own_came(self, request: _Open, came: Sequence[SentEntry]) -> None:
+    def _own_came(self, request: OpenRequest, came: Sequence[SentEntry]) -> None:
         if came or request.is_answered:
             request.is_answered = True  # one place was asked for: there can be no more
             # Several are the branches of a Fork, and one of them may be the one we hold.
             self._showing += max(0, len(came) - 1)
             self._out.extend(ShowOwnHead(it) for it in came or (None,))
 
-    def _add_batches(self, request: _Open, came: tuple[SentEntry, ...]) -> None:
+    def _add_batches(self, request: OpenRequest, came: tuple[SentEntry, ...]) -> None:
         for start in range(0, len(came), self._batch_entries):
             request.batches += 1
             self._batches.append(_Batch(request, came[start : start + self._batch_entries]))
 
-    def _ask_rest(self, request: _Open) -> None:
+    def _ask_rest(self, request: OpenRequest) -> None:
         """Ask again for what an answer did not reach."""
         purpose = request.asks[0].purpose
         if not request.came:
-            if purpose is _Purpose.ANNOUNCED:
+            if purpose is Purpose.ANNOUNCED:
                 self._fruitless += 1
                 if self._fruitless >= SYNC_FRUITLESS_MAX:
                     raise Withholding
@@ -465,10 +432,10 @@ class Asking:
             ask = request.asks[place]
             got = request.got.get(place, ask.first - 1)
             if got < ask.last:
-                rest.append(_Ask(ask.author, got + 1, ask.last, ask.with_bodies, ask.purpose))
+                rest.append(Ask(ask.author, got + 1, ask.last, ask.with_bodies, ask.purpose))
         self._queue.extendleft(reversed(rest))
 
-    def _close_if_done(self, request: _Open) -> None:
+    def _close_if_done(self, request: OpenRequest) -> None:
         if request.is_answered and not request.batches:
             self._open.pop(request.number, None)
 
@@ -508,9 +475,9 @@ class Asking:
     def _send_want(self) -> bool:
         """Send one request for what the front of the queue and its like ask for."""
         busy = {ask.author for request in self._open.values() for ask in request.asks}
-        group: tuple[_Purpose, bool] | None = None
-        asks: list[_Ask] = []
-        left: list[_Ask] = []
+        group: tuple[Purpose, bool] | None = None
+        asks: list[Ask] = []
+        left: list[Ask] = []
         room = SYNC_ENTRIES_MAX
         while self._queue and room and len(asks) < SYNC_RANGES_MAX:
             ask = self._queue.popleft()
@@ -522,17 +489,17 @@ class Asking:
             busy.add(ask.author)
             last = min(ask.last, ask.first + room - 1)
             if last < ask.last:
-                left.append(_Ask(ask.author, last + 1, ask.last, ask.with_bodies, ask.purpose))
-            asks.append(_Ask(ask.author, ask.first, last, ask.with_bodies, ask.purpose))
+                left.append(Ask(ask.author, last + 1, ask.last, ask.with_bodies, ask.purpose))
+            asks.append(Ask(ask.author, ask.first, last, ask.with_bodies, ask.purpose))
             room -= last - ask.first + 1
-            if ask.purpose is _Purpose.OWN:
+            if ask.purpose is Purpose.OWN:
                 break
         self._queue.extendleft(reversed(left))
         if not asks:
             return False
         asks.sort(key=lambda it: it.author)
         self._requests += 1
-        self._open[self._requests] = _Open(self._requests, tuple(asks))
+        self._open[self._requests] = OpenRequest(self._requests, tuple(asks))
         ranges = tuple(WantRange(it.author, it.first, it.last) for it in asks)
         self._out.append(Send(write(Want(self._requests, ranges, asks[0].with_bodies))))
         return True
@@ -543,7 +510,7 @@ class Asking:
             del self._bodies[entry_id]
         self._bodies_open.update(ids)
         self._requests += 1
-        self._open[self._requests] = _Open(self._requests, ids=ids)
+        self._open[self._requests] = OpenRequest(self._requests, ids=ids)
         self._out.append(Send(write(WantBodies(self._requests, ids))))
 
     def _take(self) -> None:
@@ -627,50 +594,3 @@ class Asking:
         self._followed.clear()
         if self._pages or self._hints:
             self.pump()
-
-
-def _ask(it: SeqRange, purpose: _Purpose, *, with_bodies: bool) -> _Ask:
-    return _Ask(it.author, it.first, it.last, with_bodies, purpose)
-
-
-def _check_size(request: _Open) -> None:
-    if request.size_bytes > SYNC_ANSWER_SIZE_BYTES_MAX:
-        raise MESSAGES.violation("too_big")
-
-
-def _place(request: _Open, header: bytes) -> None:
-    """Move on to what ``header`` answers; raises ``ProtocolViolation`` for what was not asked."""
-    author, seq = place_of(header)
-    asks = request.asks
-    while request.place < len(asks):
-        ask = asks[request.place]
-        if ask.author == author:
-            # Several of one seq are the branches of a Fork, and come together.
-            if max(ask.first, request.got.get(request.place, 0)) <= seq <= ask.last:
-                request.got[request.place] = seq
-                return
-            break
-        request.place += 1
-    raise MESSAGES.violation("unexpected")
-
-
-def place_of(header: bytes) -> tuple[bytes, int]:
-    """Return Author and seq of a Header without reading the rest; raises ``ProtocolViolation``.
-
-    Later versions may hold more; where they begin otherwise nothing can be said of them.
-    """
-    author_at = 2 + (header[1:2] == b"\x18") + len(_BYTES_OF_32)
-    seq_at = author_at + _KEY_SIZE_BYTES
-    if (
-        len(header) > seq_at
-        and header[0] >> 5 == _ARRAY
-        and header[author_at - len(_BYTES_OF_32) : author_at] == _BYTES_OF_32
-        and header[seq_at] >> 5 == 0
-    ):
-        info = header[seq_at] & 31
-        width = _UINT_WIDTHS.get(info, 0)
-        number = header[seq_at + 1 : seq_at + 1 + width]
-        seq = int.from_bytes(number, "big") if width else info
-        if len(number) == width and info in {*range(24), *_UINT_WIDTHS} and 1 <= seq <= SEQ_MAX:
-            return header[author_at:seq_at], seq
-    raise MESSAGES.violation("bad_frame")

@@ -125,7 +125,7 @@ class Pull:
             answer = self._ask([part], with_bodies=False)
             shown = [
                 taker.replicating.own_head_shown(giver.device, it)
-                for it in answer.entries or [None]
+                for it in answer.entries or (None,)
             ]
             self.own_claim_held = any(shown)
 

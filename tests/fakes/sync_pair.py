@@ -55,7 +55,7 @@ from hanse.network.wire.sync_actions import (
     TakeDelivery,
     TakeFork,
 )
-from hanse.network.wire.sync_asking import place_of
+from hanse.network.wire.sync_requests import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

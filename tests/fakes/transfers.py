@@ -128,7 +128,7 @@ def seed(around: Surroundings, **how: object) -> SeedingService:
 async def until(holds: Callable[[], object], within: float = SOON) -> None:
     """Wait for something that tests cannot be woken by."""
     with trio.fail_after(within):
-        while not holds():
+        while not holds():  # noqa: ASYNC110  nothing tells
             await trio.sleep(0.01)
 
 

@@ -721,3 +721,20 @@ def test_traffic_is_counted_by_file(bo, shop):
     view = bo.seeding.view()
     assert view.in_bytes == body_of(bo, shop.clear).size
     assert view.out_bytes == 0
+
+
+def test_beside_what_is_needed_only_so_much_is_taken(bo, shop):
+    bo.fetching.ask(shop.clear)
+    with bo.fetching.open(shop.clear) as fetch:
+        needed = fetch.small_wanted()
+        for one in needed:
+            fetch.put_small(one.sha256, shop.engine.seeding.small(DEVICE, one.sha256))
+        beside = fetch.small_wanted()
+        assert beside
+        assert not any(one.is_needed for one in beside)
+        fetch._small_room = 0
+        for one in beside:
+            raw = shop.engine.seeding.small(DEVICE, one.sha256)
+            assert fetch.put_small(one.sha256, raw)  # right, and nobody's fault
+            assert not bo.content.small.has(one.sha256)
+        assert fetch.small_wanted() == ()

@@ -32,7 +32,7 @@ from hanse.core.ledger.entry import (
 from hanse.core.ledger.feed import BodyState, judge_body
 from hanse.core.ledger.forks import check_fork
 from hanse.core.ledger.kinds import Device1
-from hanse.core.limits import ENTRIES_PER_SLICE, MISSING_BODIES_PER_PAGE_MAX
+from hanse.core.limits import ENTRIES_PER_SLICE
 from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
 from hanse.core.model.network import SentEntry
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from hanse.core.store.unit_of_work import UnitOfWork
 
 _VERIFYING_THREADS: Final = 2  # PyNaCl gives the interpreter lock back while it verifies
+_SETTLED_AT_ONCE: Final = 100  # Identities whose Feeds are told how near they are, in one batch
 _TOPICS: Final = {
     "identity": Topic.DEVICES,
     "device": Topic.DEVICES,
@@ -234,7 +235,7 @@ class Taking:
             if kinds & _WHO_KINDS:
                 self._tiering.forget()
                 self._tiering.refresh(uow)
-                self._tiering.settle(uow, MISSING_BODIES_PER_PAGE_MAX)
+            self._tiering.settle(uow, _SETTLED_AT_ONCE)
             ranges = self._ranges_after(uow, device, acceptor)
             bodies = self._bodies_after(uow, acceptor, asks_bodies=asks_bodies)
             if cursor is not None:

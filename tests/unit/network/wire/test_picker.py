@@ -18,7 +18,7 @@ from hanse.core.model.ids import AuthorKey
 from hanse.network.wire.bucket import Pace
 from hanse.network.wire.picker import REST_MS, Layout, Picker, numbers_of
 from tests.fakes.chance import SeededChance
-from tests.fakes.swarm import MIB, SimulatedSeeder, SimulatedSwarm
+from tests.fakes.simulated_swarm import MIB, SimulatedSeeder, SimulatedSwarm
 
 ANNA, BERTA, CARLA = (AuthorKey(bytes([number]) * 32) for number in (1, 2, 3))
 NOW = 1_000_000

@@ -144,7 +144,7 @@ def test_large_bodies_come_within_the_bounds_of_an_answer(anna, bo):
 
 
 def test_never_more_is_asked_for_than_may_be_open(anna, bo):
-    for author in range(20):
+    for author in range(10):
         anna.write(f"x{author}", 20, body_bytes=60_000)
     pair = Pair(anna, bo)
     most = 0
@@ -278,6 +278,7 @@ def test_either_side_may_have_no_room_to_reconcile(anna, bo):
     assert agreed(Pair(anna, bo).run(1))
 
 
+@pytest.mark.slow
 def test_one_may_hold_far_more_than_the_other(anna, bo):
     for author in range(8500):
         anna.write(f"x{author}")
