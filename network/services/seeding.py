@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from hanse.core.engine.executor import TooBusy
+from hanse.core.engine.peering import Nearness
 from hanse.core.engine.ports import PeerSilent
 from hanse.core.errors import HanseError
 from hanse.core.limits import PIECE_STREAMS_MAX, PIECE_STREAMS_PER_PEER_MAX, PIECE_WANT_HAVE_MAX
@@ -60,6 +61,8 @@ _log = logging.getLogger(__name__)
 SLOTS: Final = 4
 NODE_SLOTS: Final = 16
 
+assert STRANGER == Nearness.STRANGER
+
 _IDLE_SECONDS: Final = 300.0  # without a byte from who asks
 _FLUSH_SECONDS: Final = 60.0
 _SLICE_SIZE_BYTES: Final = 65_507  # one Noise message
@@ -79,7 +82,10 @@ class SeedingService:
         rank: Callable[[AuthorKey], int] = lambda _: STRANGER,
         upload_rate: int | None = None,
     ) -> None:
-        """Have ``slots``; ``rank`` says how near a Peer is, ``upload_rate`` is bytes a second."""
+        """Have ``slots``; ``rank`` says how near a Peer is, ``upload_rate`` is bytes a second.
+
+        A rank is a ``Nearness``, or lower for whoever is to be served before all others.
+        """
         self.surroundings = surroundings
         self.choke = Choke(slots)
         self.rank = rank

@@ -2,7 +2,9 @@
 
 * What one session takes in is told by the others; what one asks for, the others do not ask.
 * A hint of a new Head lets sessions ask at once, once for each Author in ten seconds.
-* A session that ends while the Peer stays connected is opened again, ever more slowly.
+* A session that ends while the Peer stays connected is opened again, ever more slowly; at once
+  when the connection is a new one.
+* Who dialled us and opens none is opened one: when both dial, each may take itself for the dialled.
 * Every few minutes the Ledger's housekeeping is done: tiers, muted Entries, room for strangers.
 
 What a session says is ``hanse.network.wire.sync``'s, how it is run ``sync_session``'s.
@@ -79,12 +81,16 @@ class SyncService:
         self._sessions: dict[AuthorKey, SyncSession] = {}
         self._reconciling = trio.CapacityLimiter(SYNC_RECONCILING_MAX)
         self._hinted: OrderedDict[AuthorKey, int] = OrderedDict()
-        self._keeping: set[AuthorKey] = set()
+        self._keeping: dict[AuthorKey, trio.Event] = {}  # set by a new connection
+        self._expected: set[AuthorKey] = set()
+        self._is_telling_rest = False
         self._nursery: trio.Nursery | None = None
         self._shown: tuple[SyncView, ...] = ()
         self._entries_in: dict[AuthorKey, int] = {}  # of sessions that are over
         #: Told of each Fork that is new here; must not wait.
         self.on_fork: Callable[[AuthorKey, bytes], None] = lambda _author, _proof: None
+        #: Told when a Peer's word on our own Feed was judged: more of it may leave now.
+        self.on_judged: Callable[[], None] = lambda: None
 
     def serve(self) -> None:
         """Let Peers open sessions."""
@@ -130,6 +136,12 @@ class SyncService:
         for session in tuple(self._sessions.values()):
             session.step(partial(session.exchange.hinted, claim))
 
+    def show_fork(self, author: AuthorKey, proof: bytes) -> None:
+        """Show every Peer a Fork that came by another way and is new here."""
+        for session in tuple(self._sessions.values()):
+            session.step(partial(session.exchange.show_fork, author, proof))
+        self.announce()
+
     async def sync_now(self, device: AuthorKey | None = None) -> Mapping[AuthorKey, int]:
         """Wait until all is agreed with one Peer, or with all that are connected.
 
@@ -152,14 +164,29 @@ class SyncService:
     # --- sessions --------------------------------------------------------------------------------
 
     def _connected(self, connection: Connection) -> None:
-        if connection.is_outbound and self._nursery is not None:
-            self._nursery.start_soon(self._keep, connection.device)
+        device, nursery = connection.device, self._nursery
+        if nursery is None:
+            return
+        if (is_new := self._keeping.get(device)) is not None:
+            is_new.set()
+        elif connection.is_outbound:
+            nursery.start_soon(self._keep, device)
+        elif device not in self._expected:
+            self._expected.add(device)
+            nursery.start_soon(self._expect, device)
+
+    async def _expect(self, device: AuthorKey) -> None:
+        """Open a session with who dialled us when he does not."""
+        await trio.sleep(_SESSION_SECONDS)
+        self._expected.discard(device)
+        if device not in self._sessions:
+            await self._keep(device)
 
     async def _keep(self, device: AuthorKey) -> None:
         """Open a session again and again, as long as the Peer is connected."""
         if device in self._keeping:
             return
-        self._keeping.add(device)
+        self._keeping[device] = trio.Event()
         wait_ms = _AGAIN_MS
         try:
             while self._around.host.is_connected(device):
@@ -170,10 +197,14 @@ class SyncService:
                 retry_ms = await self._open(device)
                 if self._brought(device) > brought:
                     wait_ms = _AGAIN_MS
-                await trio.sleep(max(wait_ms, min(retry_ms, _AGAIN_MS_MOST)) / 1000)
+                with trio.move_on_after(max(wait_ms, min(retry_ms, _AGAIN_MS_MOST)) / 1000):
+                    await self._keeping[device].wait()
+                    self._keeping[device] = trio.Event()
+                    wait_ms = _AGAIN_MS
+                    continue
                 wait_ms = min(2 * wait_ms, _AGAIN_MS_MOST)
         finally:
-            self._keeping.discard(device)
+            del self._keeping[device]
 
     async def _open(self, device: AuthorKey) -> int:
         """Open one session and run it to its end; return when the Peer wants to be asked again."""
@@ -182,7 +213,12 @@ class SyncService:
         except (NoPeer, PeerSilent) as error:
             _log.debug("no session with %s: %s", device.hex(), error)
             return 0
-        return await self._session(stream, is_dialler=True)
+        try:
+            return await self._session(stream, is_dialler=True)
+        except Exception:
+            # As the host does for streams that came in: one session is not the network.
+            _log.exception("a session with %s broke", device.hex())
+            return _AGAIN_MS_MOST
 
     async def _answer(self, stream: Stream) -> None:
         await self._session(stream, is_dialler=False)
@@ -211,7 +247,7 @@ class SyncService:
             is_dialler=is_dialler,
             asked_elsewhere=self._asked_elsewhere,
             on_looked=self._looked,
-            on_judged=self.announce,
+            on_judged=self._judged,
             on_taken=self._taken,
             on_fork=self._fork,
             reconciling=self._reconciling,
@@ -229,14 +265,32 @@ class SyncService:
         try:
             end = await session.run()
         finally:
-            self._entries_in[device] = self._entries_in.get(device, 0) + exchange.entries_in
+            self._entries_in[device] = self._entries_in.pop(device, 0) + exchange.entries_in
+            while len(self._entries_in) > NODE_CONNECTIONS_MAX:
+                del self._entries_in[next(iter(self._entries_in))]
             if self._sessions.get(device) is session:
                 del self._sessions[device]
             self._share()
             self._show()
+            if exchange.asked_authors and self._nursery is not None and not self._is_telling_rest:
+                self._is_telling_rest = True
+                self._nursery.start_soon(self._tell_rest)
         if end is not None:
             _log.debug("a session with %s ended: %s %s", device.hex(), end.ending, end.code)
         return 0 if end is None else end.retry_ms
+
+    async def _tell_rest(self) -> None:
+        """Tell what a session that ended had given to the writer: it is taken all the same."""
+        try:
+            await self._around.write(lambda: None)  # behind it
+        except HanseError as error:
+            _log.debug("what was taken last is told later: %s", error)
+        self._is_telling_rest = False
+        self.announce()
+
+    def _judged(self) -> None:
+        self.announce()
+        self.on_judged()
 
     def _share(self) -> None:
         """Let many sessions at once ask for less each."""

@@ -6,7 +6,7 @@
 * Among equals a slot changes hands after half a minute, if somebody else asks for it.
 * Everybody else is told at once when to ask again, and asks elsewhere.
 
-How near a Peer is, is told from outside: 0 for a stranger, more for nearer ones.
+How near a Peer is, is told from outside, by a rank: the lower the nearer, ``STRANGER`` the farthest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from hanse.core.model.ids import AuthorKey
 
-STRANGER: Final = 0
+STRANGER: Final = 3
 TURN_MS: Final = 30_000
 
 _IDLE_MS: Final = 10_000
@@ -71,16 +71,15 @@ class Choke:
 
     def _loser(self, rank: int, now_ms: int) -> AuthorKey | None:
         """Return who gives its slot to somebody of ``rank``, if anybody does."""
-        strangers = sum(it.rank == STRANGER for it in self._holders.values())
+        strangers = sum(it.rank >= STRANGER for it in self._holders.values())
         # The farthest first, and of these who has had its slot longest.
-        for peer, it in sorted(
-            self._holders.items(), key=lambda row: (row[1].rank, row[1].since_ms)
-        ):
+        rows = sorted(self._holders.items(), key=lambda row: (-row[1].rank, row[1].since_ms))
+        for peer, it in rows:
             if it.rank == rank and now_ms - it.since_ms >= TURN_MS:
                 return peer
-            if it.rank < rank and (it.rank != STRANGER or strangers > 1):
+            if it.rank > rank and (it.rank < STRANGER or strangers > 1):
                 return peer
-            if rank == STRANGER and not strangers:
+            if rank >= STRANGER and not strangers:
                 return peer
         return None
 

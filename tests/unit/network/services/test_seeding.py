@@ -258,7 +258,7 @@ def test_who_has_no_slot_hears_so_at_once(giver, ref):
 
 
 def test_a_nearer_peer_takes_the_slot_of_a_stranger(giver, ref):
-    rank = {BUYERS[0]: 0, BUYERS[1]: 0, BUYERS[2]: 2}
+    rank = {BUYERS[0]: 3, BUYERS[1]: 3, BUYERS[2]: 1}
 
     async def test(come):
         customers = [await come(buyer) for buyer in BUYERS[:3]]

@@ -6,7 +6,7 @@ from hanse.core.model.ids import AuthorKey
 from hanse.network.wire.choke import STRANGER, TURN_MS, Choke
 
 ANNA, BERTA, CARLA, DORA = (AuthorKey(bytes([number]) * 32) for number in range(1, 5))
-NEAR, BUYER = 2, 3
+NEAR, BUYER = 1, -1
 NOW = 1_000_000
 
 
