@@ -116,7 +116,8 @@ class Run:
         self, holder: HolderClient, hanse: Hanse, command: Command, values: Mapping[str, object]
     ) -> int:
         """Let the process that holds the folder do it; errors are shown as if they were ours."""
-        from hanse.app.instance import Asked, Failed, Fault  # noqa: PLC0415 - brought already
+        from hanse.app.holder_wire import Failed, Fault  # noqa: PLC0415 - brought already
+        from hanse.app.instance import Asked  # noqa: PLC0415 - brought already
 
         def fail(end: Failed | Fault) -> int:
             if isinstance(end, Failed):

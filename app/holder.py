@@ -26,8 +26,7 @@ from typing import TYPE_CHECKING, Final
 from hanse.app.acts import act_of, command_named, typed_values
 from hanse.app.answers import answer_json, plain
 from hanse.app.desk import Desk
-from hanse.app.instance import (
-    ANSWER_SECONDS,
+from hanse.app.holder_wire import (
     PROTOCOL_VERSION,
     TEXT_CHARACTERS,
     Ask,
@@ -47,6 +46,9 @@ from hanse.app.instance import (
     Run,
     Wire,
     WireEnded,
+)
+from hanse.app.instance import (
+    ANSWER_SECONDS,
     free_address,
     remove_holder_file,
     write_holder_file,

@@ -319,6 +319,8 @@ class Runtime:
 
     def _go_online(self) -> None:
         network: Network | None = None
+        if self._settings.seeds_followed:
+            self.engine.seeding.set_seeding_followed(on=True)
         try:
             network = self._make_network(self.engine, self.executor, self._settings, self._on_event)
             network.start().result(START_SECONDS)

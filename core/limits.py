@@ -450,7 +450,7 @@ SEEDERS_ACTIVE_MAX: Final = 5
 PIECES_BROKEN_MAX: Final = 8  # beginnings kept of Pieces whose sender was lost, of one Artifact
 PIECE_PUTS_MAX: Final = 8  # Pieces checked and written in one go
 TRANSFERS_RUNNING_MAX: Final = 4  # that have somebody to fetch from
-TRANSFERS_OPEN_MAX: Final = 16
+TRANSFERS_FETCHED_MAX: Final = 16  # with those that search
 PIECES_QUEUED_BYTES_MAX: Final = 32 * 1024**2  # come and not written yet; then nothing is asked
 
 # --- Post and Mailboxes (network.md 9) -----------------------------------------------------------

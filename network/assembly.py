@@ -5,11 +5,13 @@ What each part does stands in its own module; here is only who knows whom.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import trio
 
+from hanse.core.errors import HanseError
 from hanse.core.limits import CONNECTIONS_MAX, NODE_CONNECTIONS_MAX
 from hanse.core.model.network import Met
 from hanse.network.addresses import peer_id_text
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from hanse.core.model.ids import AuthorKey
     from hanse.core.model.network import NetworkEvent, NetworkSettings, PeerView
     from hanse.network.ports import Connection
+
+_log: Final = logging.getLogger(__name__)
 
 NODE_WANTED: Final = 64  # connections a program without a window keeps
 _SEED_SECONDS: Final = 10 * 60.0
@@ -142,6 +146,9 @@ class Parts:
         )
         self.post = PostService(self.around, self.reaching.reach, engine.replicating.may_leave)
         self.trials = TrialService(self.around, self.reaching.reach)
+        self.sync.on_fork = self.hints.tell_fork
+        self.hints.on_fork = self.sync.show_fork
+        self.sync.on_judged = self._judged
         for service in (self.status, self.sync, self.seeding, self.post, self.trials):
             service.serve()
 
@@ -199,6 +206,11 @@ class Parts:
         if self.directory is not None and "node" in view.roles:
             self._nursery.start_soon(self.directory.met, view.device)
 
+    def _judged(self) -> None:
+        """Tell and deliver what was held back until a Peer confirmed our own Feed."""
+        self.hints.announce()
+        self.post.wake()
+
     def _is_news(self, topic: str, data: bytes) -> bool:
         return self.hints.is_news(topic, data)
 
@@ -217,7 +229,9 @@ class Parts:
     async def _seed_followed(self) -> None:
         """Ask for what is to be seeded of sellers one follows, now and then."""
         while True:
-            asked = await self.around.write(self.around.engine.seeding.seed_followed)
-            if asked:
-                self.fetching.look()
+            try:
+                if await self.around.write(self.around.engine.seeding.seed_followed):
+                    self.fetching.look()
+            except HanseError as error:  # a full disk, say: the network goes on
+                _log.warning("what those one follows sell was not looked at: %s", error)
             await trio.sleep(_SEED_SECONDS)

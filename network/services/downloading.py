@@ -55,6 +55,7 @@ _HAVE_AGAIN_MS: Final = 15 * SECOND_MS  # of who has not all yet
 _ASK_AGAIN_MS: Final = 60 * SECOND_MS  # who had nothing
 _GONE_MS: Final = 2 * SECOND_MS  # without anybody to ask; then it is searched for
 _ROUNDS_MORE: Final = 3
+_REFUSALS: Final = 8  # in a row; then a Peer is not asked about the files behind
 _RATE_MS: Final = 2 * SECOND_MS
 _NOT_ANSWERED: Final = (NoPeer, PeerBusy, PeerRefused, PeerSilent, StreamEnded)
 
@@ -141,6 +142,7 @@ class Download:
         """Fetch what is missing and say whether that was all."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._search)
+            nursery.start_soon(self._look_farther)
             await self._get_small(fetch, only_needed=True)
             await self._lay_out(fetch)
             nursery.start_soon(self._keep_all, fetch)
@@ -175,18 +177,25 @@ class Download:
         self._tell_news()
 
     async def _search(self) -> None:
-        """Ask who is connected what it has, again and again; look farther when nobody has it."""
-        looked_ms = ticks_ms() - int(_SEARCH_SECONDS * SECOND_MS)
-        if self._candidates():  # who is connected is asked first
-            looked_ms += _GONE_MS
+        """Ask who is connected what it has, again and again."""
         while True:
             await self._ask_what_they_have()
-            now = ticks_ms()
-            if not self._picker.seeders(now) and now - looked_ms >= _SEARCH_SECONDS * SECOND_MS:
-                looked_ms = now
-                self._found = tuple(await self.service.find(self.view, self._seller))
-                continue
             await self._next_news(_NEXT_SECONDS)
+
+    async def _look_farther(self) -> None:
+        """Look for others while nobody who is connected has it."""
+        if self._candidates():  # they are asked first
+            await trio.sleep(_GONE_MS / SECOND_MS)
+        while True:
+            if not self._picker.seeders(ticks_ms()) and not self._is_found:
+                self._found = tuple(await self.service.find(self.view, self._seller))
+                self._tell_news()
+            await trio.sleep(_SEARCH_SECONDS)
+
+    @property
+    def _is_found(self) -> bool:
+        """Say whether all Pieces are here, or on their way to the disk."""
+        return bool(self._objects) and self._picker.is_done
 
     @property
     def _seller(self) -> bytes:
@@ -208,7 +217,7 @@ class Download:
                 nursery.start_soon(self._ask_what_it_has, peer, limiter)
 
     async def _ask_what_it_has(self, peer: AuthorKey, limiter: trio.CapacityLimiter) -> None:
-        is_whole, picker = True, self._picker
+        is_whole, refusals, picker = True, 0, self._picker
         async with limiter:
             for place, ref in enumerate(self._objects):
                 if place in self._judged and not picker.is_missing(self._layout.mask(place, None)):
@@ -218,16 +227,22 @@ class Download:
                     have = await line.have(ref)
                 except PeerRefused:
                     is_whole = False
+                    refusals += 1
+                    if refusals == _REFUSALS and peer not in picker.peers:
+                        break  # of ten thousand files it will hardly have the others
                     continue
                 except _NOT_ANSWERED:
                     is_whole = False
                     break
                 is_whole = is_whole and have.bitmap is None
+                if have.bitmap is not None and not any(have.bitmap):
+                    continue
                 is_relayed = self.service.path(peer) is Path.RELAY
                 picker.meet(peer, line.pace, is_relayed=is_relayed)
                 picker.has(peer, place, have.bitmap)
                 self.service.refill(line)
-        (self._partial.discard if is_whole else self._partial.add)(peer)
+        is_partial = not is_whole and peer in picker.peers
+        (self._partial.add if is_partial else self._partial.discard)(peer)
 
     def _candidates(self) -> list[AuthorKey]:
         """Return who is connected and may be asked: who is said to have it first, relayed last."""
@@ -498,12 +513,12 @@ class Download:
 
     async def note(self) -> None:
         """Write down whether it is searching, when that changed."""
-        if (fetch := self._fetch) is not None:
-            is_searching = self._is_searching
-            if is_searching != self._is_noted_searching:
-                self._is_noted_searching = is_searching
-                with suppress(HanseError):
-                    await self.surroundings.job(lambda: fetch.note(is_searching=is_searching))
+        fetch, is_searching = self._fetch, self._is_searching
+        if fetch is None or is_searching == self._is_noted_searching:
+            return
+        self._is_noted_searching = is_searching
+        with suppress(HanseError):
+            await self.surroundings.job(lambda: fetch.note(is_searching=is_searching))
 
     def _show_searching(self, *, is_searching: bool) -> None:
         self._is_searching = is_searching

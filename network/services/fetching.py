@@ -22,7 +22,7 @@ from hanse.core.engine.ports import PeerSilent
 from hanse.core.errors import HanseError
 from hanse.core.limits import (
     PIECES_QUEUED_BYTES_MAX,
-    TRANSFERS_OPEN_MAX,
+    TRANSFERS_FETCHED_MAX,
     TRANSFERS_RUNNING_MAX,
 )
 from hanse.core.model.network import Path, TransferState
@@ -106,6 +106,7 @@ class FetchingService:
         """Fetch until cancelled."""
         listeners = self.surroundings.listeners
         listeners.on_connected.append(self._on_connected)
+        listeners.on_lost.append(self._on_lost)
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -119,6 +120,7 @@ class FetchingService:
         finally:
             self._nursery = None
             listeners.on_connected.remove(self._on_connected)
+            listeners.on_lost.remove(self._on_lost)
 
     # --- which transfers run --------------------------------------------------------------------
 
@@ -151,7 +153,7 @@ class FetchingService:
                 continue
             download = self._downloads.get(view.release)
             is_searching = download is not None and download.is_searching
-            if running < TRANSFERS_RUNNING_MAX and len(chosen) < TRANSFERS_OPEN_MAX:
+            if running < TRANSFERS_RUNNING_MAX and len(chosen) < TRANSFERS_FETCHED_MAX:
                 chosen[view.release] = view
                 running += not is_searching
         return chosen
@@ -234,6 +236,11 @@ class FetchingService:
         for download in self._downloads.values():
             download.met()
 
+    def _on_lost(self, peer: AuthorKey) -> None:
+        if peer not in self._lines:  # else its line ends, and gives back what came
+            for download in self._downloads.values():
+                download.line_ended(peer, {}, None)
+
     # --- what is asked --------------------------------------------------------------------------
 
     def hold(self, size: int) -> None:
@@ -273,7 +280,8 @@ class FetchingService:
                 for peer in download.peers_to_open(now):
                     if self.surroundings.host.is_connected(peer):
                         self.line(peer)
-                await download.note()
+                if self._nursery is not None:
+                    self._nursery.start_soon(download.note)  # disks and stores take their time
             self.refill()
             self._show()
 

@@ -103,8 +103,11 @@ class Reaching:
         task_status.started()
         while True:
             await trio.sleep(_SOON_SECONDS)
-            if await self.provide():
-                await trio.sleep(PROVIDE_SECONDS)
+            try:
+                if await self.provide():
+                    await trio.sleep(PROVIDE_SECONDS)
+            except HanseError as error:  # the store is busy, or its disk is full
+                _log.debug("what we hold is said later: %s", error)
 
     async def provide(self) -> bool:
         """Say once what we hold; False when nobody took anything of it."""

@@ -55,7 +55,9 @@ class RelayingService:
         if self._status.open_places():
             return
         now_ms = ticks_ms()
-        offered = [device for device in self._offered() if self._due_ms.get(device, 0) <= now_ms]
+        # Who may be asked again is forgotten: whoever is gone for good would be kept for ever.
+        self._due_ms = {device: due for device, due in self._due_ms.items() if due > now_ms}
+        offered = [device for device in self._offered() if device not in self._due_ms]
         for device in sorted(offered, key=lambda it: (it not in self._used, it)):
             if device not in self._used and len(self._used) >= RELAYS_USED:
                 break

@@ -61,7 +61,7 @@ _log = logging.getLogger(__name__)
 SLOTS: Final = 4
 NODE_SLOTS: Final = 16
 
-assert STRANGER == Nearness.STRANGER
+assert Nearness.STRANGER.value == STRANGER
 
 _IDLE_SECONDS: Final = 300.0  # without a byte from who asks
 _FLUSH_SECONDS: Final = 60.0

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import socket
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -85,6 +86,9 @@ class Lan:
     def _open(self) -> Zeroconf:
         if self._interfaces is None:
             return Zeroconf(ip_version=IPVersion.All)
+        for host in self._interfaces:  # where one is not ours, zeroconf fails and leaves a socket
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.bind((host, 0))
         return Zeroconf(interfaces=list(self._interfaces))
 
     async def _look(self, zeroconf: Zeroconf, name: str, limit: trio.CapacityLimiter) -> None:

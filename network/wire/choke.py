@@ -6,7 +6,8 @@
 * Among equals a slot changes hands after half a minute, if somebody else asks for it.
 * Everybody else is told at once when to ask again, and asks elsewhere.
 
-How near a Peer is, is told from outside, by a rank: the lower the nearer, ``STRANGER`` the farthest.
+How near a Peer is, is told from outside by a rank: the lower the nearer, ``STRANGER`` for one
+nobody knows.
 """
 
 from __future__ import annotations

@@ -159,8 +159,13 @@ class Picker:
 
     def meet(self, peer: AuthorKey, pace: Pace, *, is_relayed: bool = False) -> bool:
         """Know one more Peer, or say that it is not needed or not wanted."""
-        if peer in self._out or peer in self._seeders or len(self._seeders) >= SEEDERS_KNOWN_MAX:
+        if peer in self._out or peer in self._seeders:
             return False
+        if len(self._seeders) >= SEEDERS_KNOWN_MAX:
+            useless = [one for one, it in self._seeders.items() if not it.have & self._missing]
+            if not useless:
+                return False
+            self.lose(useless[0])
         self._seeders[peer] = _Seeder(pace, is_relayed)
         return True
 

@@ -91,6 +91,7 @@ class Pull:
     own_head: OwnHead | None = None
     reconciled: bool = False
     forks: int = 0
+    proved: set[AuthorKey] = field(default_factory=set)
     is_new: bool = False
 
     def run(self, *, reconcile: bool = False) -> Pull:
@@ -159,7 +160,10 @@ class Pull:
             answer = self._ask(ranges, with_bodies=with_bodies)
             if answer.rest:
                 waiting.append((answer.rest, with_bodies))
-            for _, proof in answer.forks:
+            for author, proof in answer.forks:
+                if author in self.proved:
+                    continue
+                self.proved.add(author)
                 self._took(taker.replicating.take_fork(giver.device, proof), waiting, bodies)
             entries = list(answer.entries)
             while entries:

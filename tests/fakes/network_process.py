@@ -23,6 +23,7 @@ from hanse.core.engine.engine import Engine
 from hanse.core.engine.executor import Executor
 from hanse.core.engine.home import Home
 from hanse.core.errors import HanseError
+from hanse.core.model.ids import EntryId
 from hanse.core.model.network import NetworkSettings
 from hanse.core.model.transfer import Reason
 from hanse.network.service import NetworkService
@@ -78,6 +79,11 @@ def _do(engine: Engine, network: Any, word: str, value: str) -> object:
         case "transfer":
             view = engine.fetching.view(bytes.fromhex(value))
             return {"state": view.state.value, "done": view.done_bytes, "total": view.total_bytes}
+        case "known":
+            with engine.context.store.reads() as reads:
+                return reads.listings.release(EntryId(bytes.fromhex(value))) is not None
+        case "peers":
+            return len(network.connections())
         case "heads":
             with engine.context.store.reads() as reads:
                 return {row.author.hex(): row.entry_id.hex() for row in reads.feeds.heads()}

@@ -18,7 +18,8 @@ import pytest
 from hanse.app import holder, instance
 from hanse.app.bootstrap import Bootstrap
 from hanse.app.holder import RelayedConsole
-from hanse.app.instance import HOLDER_FILE, HolderClient, Reply, read_holder_file
+from hanse.app.holder_wire import Reply
+from hanse.app.instance import HOLDER_FILE, HolderClient, read_holder_file
 from hanse.app.progress import long_work
 from hanse.app.runtime import Runtime
 from hanse.app.settings import Given

@@ -34,10 +34,10 @@ from hanse.core.ledger.forks import check_fork
 from hanse.core.ledger.kinds import Device1
 from hanse.core.limits import ENTRIES_PER_SLICE
 from hanse.core.model.ids import AuthorKey, EntryId, IdentityId
-from hanse.core.model.network import SentEntry
+from hanse.core.model.network import SentEntry, SeqRange
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hanse.core.engine.context import Context
     from hanse.core.engine.replication.asking import Asking
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from hanse.core.engine.replication.own_feed import OwnFeed
     from hanse.core.engine.replication.tiering import Tiering
     from hanse.core.engine.replication.values import SentBody
-    from hanse.core.model.network import Cursor, SeqRange
+    from hanse.core.model.network import Cursor
     from hanse.core.store.unit_of_work import UnitOfWork
 
 _VERIFYING_THREADS: Final = 2  # PyNaCl gives the interpreter lock back while it verifies
@@ -224,8 +224,13 @@ class Taking:
             kept, for_us = self._for_us(uow, others)
             self._tiering.refresh(uow)
             acceptor = Acceptor(uow, now_ms, self._tiering.tier_of)
+            frozen = {
+                author: None if row is None else row.frozen_seq
+                for author in {entry.author for entry in kept}
+                for row in (uow.feeds.get(author),)
+            }
             acceptor.accept_all(kept)
-            self._dispute(uow, acceptor, {entry.author for entry in kept})
+            self._dispute(uow, acceptor, frozen)
             outcome = acceptor.finish()
             for entry_id in for_us:
                 if uow.feeds.find(entry_id) is not None:
@@ -236,7 +241,7 @@ class Taking:
                 self._tiering.forget()
                 self._tiering.refresh(uow)
             self._tiering.settle(uow, _SETTLED_AT_ONCE)
-            ranges = self._ranges_after(uow, device, acceptor)
+            ranges = self._ranges_after(uow, device, acceptor, frozen)
             bodies = self._bodies_after(uow, acceptor, asks_bodies=asks_bodies)
             if cursor is not None:
                 uow.peers.keep_cursor(device, cursor)
@@ -305,16 +310,27 @@ class Taking:
             return False
 
     def _ranges_after(
-        self, uow: UnitOfWork, device: AuthorKey, acceptor: Acceptor
+        self,
+        uow: UnitOfWork,
+        device: AuthorKey,
+        acceptor: Acceptor,
+        frozen: Mapping[AuthorKey, int | None],
     ) -> list[SeqRange]:
         opened = [it.entry.author for it in acceptor.taken if it.entry.seq == 1]
         ranges = self._asking.rest_of(uow, device, opened)
         ranges.extend(self._asking.gaps(uow, acceptor.gaps))
         ranges.extend(self._asking.branches_of(uow, acceptor.branched))
-        for fork in acceptor.forks:
-            ranges.append(
-                self._asking.disputed(uow, device, fork.author, fork.disputed_seq, fork.second.seq)
-            )
+        for author in sorted({fork.author for fork in acceptor.forks}):
+            row = uow.feeds.get(author)
+            if row is None or row.frozen_seq is None:
+                continue
+            # What a Fork disputes now and did not before is looked at as the Peer holds it.
+            before = frozen.get(author)
+            if before is None:
+                last = row.head.seq if row.head is not None else row.frozen_seq
+                ranges.append(self._asking.disputed(uow, device, author, row.frozen_seq, last))
+            elif row.frozen_seq < before:
+                ranges.append(SeqRange(author, row.frozen_seq, before))
         return ranges
 
     def _bodies_after(

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import ExitStack
 
 import pytest
 
-from tests.fakes.people import Person
+from hanse.core.engine.home import Home
+from tests.fakes.chance import SeededChance
+from tests.fakes.clock import FakeClock
+from tests.fakes.people import START_MS, Person
+
+NAMES = ("anna", "bo", "cleo")
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +40,22 @@ def account(accounts):
             uow.meta.put("own_places", "[]")
             uow.commit()
     return accounts
+
+
+@pytest.fixture(scope="session")
+def registered(tmp_path_factory):
+    base = tmp_path_factory.mktemp("registered")
+    return {name: Person.make(base, name) for name in NAMES}
+
+
+@pytest.fixture
+def people(registered, tmp_path):
+    """Folders of their own for each test, of Accounts that were made once."""
+    found = []
+    for name, person in registered.items():
+        folder = tmp_path / name
+        shutil.copytree(person.home.folder.parent, folder)
+        home = Home(folder / "data", folder / "config")
+        clock, chance = FakeClock(START_MS + 1000), SeededChance(f"{name} {tmp_path.name}")
+        found.append(Person(name, home, person.phrase, person.view, clock, chance))
+    return found

@@ -180,6 +180,18 @@ def test_five_peers_are_active_and_sixteen_known():
     assert [bool(asked(picker, peer)) for peer in peers].count(True) == SEEDERS_ACTIVE_MAX
 
 
+def test_who_has_nothing_that_is_missing_makes_room_for_another():
+    picker = picker_of(8)
+    peers = [AuthorKey(bytes([number]) * 32) for number in range(SEEDERS_KNOWN_MAX)]
+    for peer in peers:
+        meet(picker, peer, 3)
+    (number,) = asked(picker, peers[0])
+    picker.came(peers[0], number)
+    picker.good(number)
+    meet(picker, AuthorKey(bytes(31) + b"\x99"))
+    assert len(picker.peers) == SEEDERS_KNOWN_MAX
+
+
 def test_a_peer_over_a_relay_is_asked_only_when_nobody_is_reached_directly():
     picker = picker_of(8)
     meet(picker, ANNA, is_relayed=True)
