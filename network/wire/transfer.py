@@ -44,7 +44,7 @@ NAME: Final = "piece"
 STREAM_CALL: Final = 0  # of a SORRY that answers no call but ends the stream
 
 _CALL_MAX: Final = 2**32 - 1
-_RETRY_MS_MAX: Final = 24 * 60 * 60 * 1000
+_RETRY_MS_LAST: Final = 24 * 60 * 60 * 1000
 
 Call = Annotated[int, msgspec.Meta(ge=0, le=_CALL_MAX)]
 Hash = Annotated[bytes, msgspec.Meta(min_length=HASH_SIZE_BYTES, max_length=HASH_SIZE_BYTES)]
@@ -152,7 +152,7 @@ class Sorry(_Message, tag=10, frozen=True):
     """Do not answer a call, and say why by a word; ``retry_ms`` from now it may be otherwise."""
 
     code: Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
-    retry_ms: Annotated[int, msgspec.Meta(ge=0, le=_RETRY_MS_MAX)]
+    retry_ms: Annotated[int, msgspec.Meta(ge=0, le=_RETRY_MS_LAST)]
 
 
 Question: TypeAlias = WantSmall | WantHave | WantHashes | Get

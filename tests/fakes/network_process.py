@@ -104,6 +104,7 @@ class Process:
     addresses: list[str] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     _answers: queue.SimpleQueue[object] = field(default_factory=queue.SimpleQueue)
+    _told: threading.Condition = field(default_factory=threading.Condition)
 
     @classmethod
     def start(cls, person: Person, passphrase: str, port: int = 0) -> Process:
@@ -139,13 +140,20 @@ class Process:
             if "answer" in said or said.get("event") == "ready":
                 self._answers.put(said)
             else:
-                self.events.append(said)
+                with self._told:
+                    self.events.append(said)
+                    self._told.notify_all()
         self._answers.put(None)
 
     def _next(self) -> dict[str, Any]:
         said = self._answers.get(timeout=ANSWER_SECONDS)
         assert isinstance(said, dict), "the process ended"
         return said
+
+    def something(self, within_seconds: float) -> None:
+        """Wait until it tells of something, or that long."""
+        with self._told:
+            self._told.wait(within_seconds)
 
     def ask(self, word: str, value: str = "") -> Any:
         """Send one command and return its answer."""

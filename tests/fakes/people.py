@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from hanse.core.crypto.phrase import Phrase, new_phrase
 from hanse.core.engine.engine import Engine
 from hanse.core.engine.home import Home
 from hanse.core.engine.registering import register, restore
+from hanse.core.keystore.guards import MARK_SALT_SIZE_BYTES, write_mark
 from hanse.core.keystore.keystore import KdfCost
 from hanse.core.limits import KDF_MEMORY_BYTES_MIN, KDF_OPS_MIN
 from tests.fakes.chance import SeededChance
@@ -56,6 +58,19 @@ class Person:
             kdf=CHEAP,
         )
         return cls(name, home, phrase, view, clock, chance)
+
+    def copy(self, base: Path) -> Person:
+        """Return the same Account in folders of its own, as if it had been registered there.
+
+        Much sooner than registering; the folder must never have been opened.
+        """
+        home = Home(base / self.name / "data", base / self.name / "config")
+        shutil.copytree(self.home.folder, home.folder)
+        shutil.copytree(self.home.config, home.config)
+        write_mark(home.folder, self.chance.bytes(MARK_SALT_SIZE_BYTES))
+        clock = FakeClock(self.clock.now_ms())
+        chance = SeededChance(f"{self.name} in {base}")
+        return Person(self.name, home, self.phrase, self.view, clock, chance)
 
     def open(self, *, unlocked: bool = True) -> Engine:
         """Open the Account; the caller closes it."""

@@ -91,7 +91,7 @@ def wait_for(town: Town, buyers: range, rng: random.Random, kills: int) -> None:
         if kills and is_moving:
             town.kill_and_start_again(rng.choice([0, *buyers]))
             kills -= 1
-        time.sleep(0.3)
+        town.at(buyers[0]).something(0.3)
 
 
 def check(town: Town, buyers: range) -> None:
@@ -102,7 +102,7 @@ def check(town: Town, buyers: range) -> None:
         if all(found == heads[0] for found in heads) and len(heads[0]) == 2 * len(town.people):
             break
         assert time.monotonic() < end, [len(found) for found in heads]
-        time.sleep(0.2)
+        town.at(buyers[0]).something(0.2)
     assert len({town.at(number).ask("digest") for number in [0, *buyers]}) == 1
     town.end()
     for number in buyers:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
 from hanse.core.crypto.signing import PREFIX_ENTRY
-from hanse.core.engine.engine import Engine
 from hanse.core.engine.replication.values import Fault, OwnHead
 from hanse.core.errors import CopiedDisk
 from hanse.core.keystore.guards import CopyState, Highwater, LeftMark, ShownHeader
@@ -20,6 +20,9 @@ from hanse.core.model.ids import AuthorKey
 from hanse.core.model.network import HeadClaim, SentEntry
 from tests.fakes.exchanging import ALL, Pull, Side, exchange
 from tests.fakes.people import Person
+
+if TYPE_CHECKING:
+    from hanse.core.engine.engine import Engine
 
 STRANGERS = [AuthorKey(bytes([n]) * 32) for n in range(1, 5)]
 
@@ -46,14 +49,20 @@ def opened():
     accounts.close()
 
 
-@pytest.fixture
-def anna(tmp_path):
-    return Person.make(tmp_path, "anna")
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory):
+    base = tmp_path_factory.mktemp("registered")
+    return {name: Person.make(base, name) for name in ("anna", "bo")}
 
 
 @pytest.fixture
-def bo(tmp_path):
-    return Person.make(tmp_path, "bo")
+def anna(registered, tmp_path):
+    return registered["anna"].copy(tmp_path)
+
+
+@pytest.fixture
+def bo(registered, tmp_path):
+    return registered["bo"].copy(tmp_path)
 
 
 def head_of(side: Side, seq: int | None = None) -> HeadClaim:

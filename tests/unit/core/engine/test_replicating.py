@@ -29,17 +29,22 @@ NOW_MS = 1_700_100_000_000
 SOMEBODY = AuthorKey(b"\5" * 32)
 
 
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory):
+    base = tmp_path_factory.mktemp("registered")
+    return {name: Person.make(base, name, FakeClock(NOW_MS)) for name in ("anna", "bo", "eve")}
+
+
 @pytest.fixture
-def people(tmp_path):
-    """Return a function that makes and opens an Account until the end of the test."""
+def people(registered, tmp_path):
+    """Return a function that opens an Account until the end of the test."""
     engines = []
 
-    def make(name: str) -> Side:
-        person = Person.make(tmp_path, name, FakeClock(NOW_MS))
-        engines.append(person.open())
+    def open_(name: str) -> Side:
+        engines.append(registered[name].copy(tmp_path).open())
         return Side.of(engines[-1])
 
-    yield make
+    yield open_
     for engine in engines:
         engine.close()
 
@@ -428,7 +433,7 @@ def test_a_private_body_that_is_not_for_us_is_not_kept(people):
     assert state_of(eve, entry) is BodyState.PRIVATE
 
 
-def test_a_revoked_device_gets_no_private_body(people, tmp_path):
+def test_a_revoked_device_gets_no_private_body(people):
     anna, author = people("anna"), Author("reader")
     device = author.device()
     anna.take([*author.root_entries, *device.entries])
@@ -507,7 +512,8 @@ def small_quotas(monkeypatch):
     monkeypatch.setattr(quotas, "_HELD_MAX", held)
 
 
-def test_a_strangers_feed_pauses_at_its_quota_and_goes_on_day_by_day(people, small_quotas):
+@pytest.mark.usefixtures("small_quotas")
+def test_a_strangers_feed_pauses_at_its_quota_and_goes_on_day_by_day(people):
     one, other, author = people("anna"), people("bo"), Author("x")
     device = author.device()
     for _ in range(30):
@@ -522,9 +528,8 @@ def test_a_strangers_feed_pauses_at_its_quota_and_goes_on_day_by_day(people, sma
     assert held == [10, 13, 16]
 
 
-def test_bodies_of_a_stranger_stop_at_their_quota_and_are_fetched_when_he_is_followed(
-    people, small_quotas
-):
+@pytest.mark.usefixtures("small_quotas")
+def test_bodies_of_a_stranger_stop_at_their_quota_and_are_fetched_when_he_is_followed(people):
     one, other, author = people("anna"), people("bo"), Author("x")
     device = author.device()
     listings = [device.append("listing/1") for _ in range(9)]
@@ -628,7 +633,7 @@ def test_nobody_hides_a_listing_of_somebody_else_by_writing_too_much_of_it(peopl
     assert titles(side) == ["Mine"]
 
 
-def test_own_entries_of_another_device_are_never_muted(people, tmp_path):
+def test_own_entries_of_another_device_are_never_muted(tmp_path):
     person = Person.make(tmp_path, "cem", FakeClock(NOW_MS))
     second, _ = person.restore_to(tmp_path / "second", None)
     with person.open() as engine, second.open() as again:
@@ -671,7 +676,7 @@ def test_accounts_with_everything_in_them_converge_but_for_private_bodies(people
 
 
 def test_a_body_of_a_muted_entry_is_still_passed_on(people):
-    one, other, third = people("anna"), people("bo"), people("cem")
+    one, other, third = people("anna"), people("bo"), people("eve")
     author = Author("loud")
     device = author.device()
     for n in range(12):
