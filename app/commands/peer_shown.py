@@ -159,11 +159,10 @@ def seeding_lines(desk: Desk, found: SeedingView) -> list[str]:
     """Set what is held in a table, and what it costs and gives in all."""
     lines: list[str] = []
     if found.rows:
-        names = ("title", "version", "whose", "size", "received", "given", "ratio", "given_last")
+        names = ("title", "whose", "size", "received", "given", "ratio", "given_last")
         rows = [
             (
                 it.title or short_id(it.artifact),
-                it.version or NOTHING,
                 desk.say(f"word.whose.{it.whose}"),
                 _size(desk, it.held_bytes),
                 _size(desk, it.in_bytes),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import shutil
 import struct
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -96,7 +97,7 @@ class Template:
 
     def meet(self, others: Sequence[Template]) -> None:
         """Know other Devices by name, as after a status call."""
-        with Store.open(self.person.home.folder).unit_of_work() as uow:
+        with closing(Store.open(self.person.home.folder)) as store, store.unit_of_work() as uow:
             for other in others:
                 if other is not self:
                     uow.peers.put(PeerRow(other.device, (), Met.INBOUND, 0))
@@ -104,8 +105,11 @@ class Template:
 
 
 def make_templates(base: Path, names: Sequence[str] = NAMES) -> list[Template]:
-    """Make an Account for each name."""
-    return [Template(base, name) for name in names]
+    """Make an Account for each name; they know of each other."""
+    made = [Template(base, name) for name in names]
+    for one in made:
+        one.meet(made)
+    return made
 
 
 class SkewedClock:

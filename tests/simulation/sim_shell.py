@@ -192,7 +192,8 @@ class Session:
         if self._told is not None:
             action, result = self._told
             self._told = None
-            self._supply(action, result)
+            if result is not UNANSWERED:  # a Peer that keeps silent leaves it at that
+                self._supply(action, result)
             return
         action = self.telling.popleft()
         match action:

@@ -598,6 +598,36 @@ def test_what_a_stranger_writes_beyond_the_rate_waits_for_later_days(people):
     assert other.replicating.muted_views() == ()
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        CatalogueQuery(text="model", sort="relevance"),
+        CatalogueQuery(sort="newest"),
+        CatalogueQuery(sort="price", currency="USD"),
+        CatalogueQuery(sort="size", size_min=1, with_expired=True),
+        CatalogueQuery(tasks=("image-classification",), with_paused=True),
+    ],
+    ids=("words", "newest", "price", "size", "task"),
+)
+def test_what_is_muted_is_in_no_list_however_it_is_asked_for(people, query):
+    side, author = people("anna"), Author("loud")
+    device = author.device()
+    for n in range(12):
+        device.publish(f"Model {n:02}")
+    take(side, list(map(sent, [*author.root_entries, *device.entries])))
+    with side.context.store.reads() as reads:
+        found, after = [], None
+        while True:
+            page = reads.search.query(query, after, limit=4, now_ms=NOW_MS)
+            found += [row.title for row in page.rows]
+            assert page.count == 10
+            after = page.next
+            if after is None:
+                break
+        assert reads.search.count_since(query, 0, now_ms=NOW_MS) == 10
+    assert sorted(found) == [f"Model {n:02}" for n in range(10)]
+
+
 def test_who_is_near_may_write_ten_times_as_much(people):
     one, other, author = people("anna"), people("bo"), Author("loud")
     device = author.device()

@@ -14,11 +14,15 @@ import pytest
 
 from hanse.core.errors import FileUnreadable, FolderNotWritable, StoreLocked
 from hanse.core.keystore.guards import (
+    LEFT_FOLDER,
+    SHOWN_FOLDER,
     CopyState,
     FolderLock,
     Highwater,
     HighwaterDamaged,
+    LeftMark,
     MarkState,
+    ShownHeader,
     check_copy,
     check_mark,
     machine_id,
@@ -361,3 +365,43 @@ def test_copy_that_wrote_on_stops_the_original(tmp_path):
     Highwater(config, DEVICE).write(6, B)
     verdict = check_copy(check_mark(original), Highwater(config, DEVICE).read(), (5, A))
     assert verdict is CopyState.STALE
+
+
+# --- what left, and what was shown ---------------------------------------------------------------
+
+
+def test_what_left_to_a_peer_is_noted_apart_from_the_high_water_mark(tmp_path):
+    left, high = LeftMark(tmp_path, DEVICE), Highwater(tmp_path, DEVICE)
+    assert left.read() is None
+    high.write(7, A)
+    assert left.read() is None
+    left.write(5, A)
+    assert (left.read(), high.read()) == ((5, A), (7, A))
+
+
+def test_a_mark_of_another_device_or_with_a_flipped_bit_is_damaged(tmp_path):
+    left = LeftMark(tmp_path, DEVICE)
+    left.write(5, A)
+    (path,) = (tmp_path / LEFT_FOLDER).iterdir()
+    raw = bytearray(path.read_bytes())
+    raw[40] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(HighwaterDamaged):
+        left.read()
+
+
+def test_the_first_header_that_was_shown_is_kept(tmp_path):
+    shown = ShownHeader(tmp_path, DEVICE)
+    assert shown.read() is None
+    shown.write(b"header", b"sig")
+    shown.write(b"another", b"sig")
+    assert shown.read() == (b"header", b"sig")
+
+
+def test_what_was_shown_and_cannot_be_read_is_not_taken_for_nothing(tmp_path):
+    shown = ShownHeader(tmp_path, DEVICE)
+    shown.write(b"header", b"sig")
+    (path,) = (tmp_path / SHOWN_FOLDER).iterdir()
+    path.write_bytes(b"")
+    with pytest.raises(HighwaterDamaged):
+        shown.read()

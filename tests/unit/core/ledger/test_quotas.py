@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from hanse.core.ledger.quotas import Tier, allowance
+from hanse.core.ledger.quotas import DAY_MS, Tier, allowance
 
 MIB = 1024**2
 
@@ -35,6 +35,14 @@ def test_headers_and_bodies_are_counted_apart(tier):
     headers, body_bytes = allowance(tier, 0, 0)
     assert allowance(tier, headers, 0) == (0, body_bytes)
     assert allowance(tier, 0, body_bytes) == (headers, 0)
+
+
+@pytest.mark.parametrize(("tier", "a_day"), [(Tier.NEAR, 0), (Tier.HOP, 200), (Tier.STRANGER, 50)])
+def test_with_every_day_it_is_known_a_feed_may_grow(tier, a_day):
+    at_once = allowance(tier, 0, 0)[0]
+    assert allowance(tier, at_once, 0, DAY_MS - 1)[0] == 0
+    assert allowance(tier, at_once, 0, 3 * DAY_MS)[0] == 3 * a_day
+    assert allowance(tier, at_once, 0, -DAY_MS)[0] == 0
 
 
 def test_who_is_nearer_is_never_held_less_of():
