@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from hanse.core.errors import HanseError
+from hanse.core.engine.peering import Nearness
 from hanse.core.limits import CONNECTIONS_MAX, NODE_CONNECTIONS_MAX
 from hanse.core.model.network import Met
 from hanse.network.addresses import peer_id_text
@@ -50,6 +52,7 @@ _log: Final = logging.getLogger(__name__)
 
 NODE_WANTED: Final = 64  # connections a program without a window keeps
 _SEED_SECONDS: Final = 10 * 60.0
+_PLACE_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,6 @@ class Made:
     on_event: Callable[[NetworkEvent], None]
     seed: bytes
     held_against: Sequence[HeldAgainst]
-    nearness: dict[AuthorKey, int]
 
 
 class Parts:
@@ -97,6 +99,7 @@ class Parts:
         )
         self.settings = settings
         self._was_dialled = False
+        self._nearness: dict[AuthorKey, Nearness] = {}
         listeners.on_connected.append(self._connected)
         listeners.on_lost.append(lambda device: self.around.tell("lost", device=device.hex()))
         self._make_found(made)
@@ -137,11 +140,10 @@ class Parts:
         self.fetching = FetchingService(
             self.around, find=self.reaching.find, download_rate=settings.down_rate or None
         )
-        nearness = made.nearness
         self.seeding = SeedingService(
             self.around,
             slots=NODE_SLOTS if settings.is_node else SLOTS,
-            rank=lambda device: nearness.get(device, max(nearness.values(), default=3)),
+            rank=lambda device: self._nearness.get(device, Nearness.STRANGER),
             upload_rate=settings.up_rate or None,
         )
         self.post = PostService(self.around, self.reaching.reach, engine.replicating.may_leave)
@@ -173,6 +175,7 @@ class Parts:
         if self.lan is not None:
             nursery.start_soon(self.lan.run)  # it takes seconds, and nobody waits for it
         nursery.start_soon(self._seed_followed)
+        nursery.start_soon(self._place_peers)
         self._nursery = nursery
 
     # --- who knows whom ---------------------------------------------------------------------------
@@ -225,6 +228,14 @@ class Parts:
                 address = connection.address.partition("/p2p/")[0]
                 places.append(f"{address}/p2p/{peer_id_text(connection.device)}/p2p-circuit")
         return places
+
+    async def _place_peers(self) -> None:
+        """Look now and then how near the connected Peers are: a Delegation may have come."""
+        peering = self.around.engine.peering
+        while True:
+            devices = [it.device for it in self.host.connections()]
+            self._nearness = await self.around.read(partial(peering.nearness_of, devices))
+            await trio.sleep(_PLACE_SECONDS)
 
     async def _seed_followed(self) -> None:
         """Ask for what is to be seeded of sellers one follows, now and then."""

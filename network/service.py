@@ -60,7 +60,6 @@ class NetworkService:
             on_event=on_event,
             seed=engine.context.unlocked().device_seed,
             held_against=engine.peering.held_against(),
-            nearness={},
         )
         self._parts: Parts | None = None
         self._thread = NetworkThread(self._build, self._stopped)

@@ -79,9 +79,10 @@ def heads(one: Online) -> dict[bytes, tuple[int, bytes]]:
 
 
 def agreed(*everybody: Online) -> None:
-    """Wait until all hold the same of every Feed."""
+    """Wait until all hold the same of every Feed, and what it comes to is the same."""
     first = everybody[0]
     first.until(lambda: all(heads(it) == heads(first) for it in everybody[1:]))
+    first.until(lambda: len({digest_of(it) for it in everybody}) == 1)
 
 
 def digest_of(one: Online) -> bytes:
