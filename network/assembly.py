@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from hanse.core.errors import HanseError
 from hanse.core.engine.peering import Nearness
+from hanse.core.errors import HanseError
 from hanse.core.limits import CONNECTIONS_MAX, NODE_CONNECTIONS_MAX
 from hanse.core.model.network import Met
 from hanse.network.addresses import peer_id_text
@@ -156,6 +156,7 @@ class Parts:
 
     async def begin(self, nursery: trio.Nursery) -> None:
         """Start all services in ``nursery``, once the host listens."""
+        self._nursery = nursery
         await nursery.start(self.blaming.run, self.around)
         for service in (
             self.status,
@@ -176,7 +177,6 @@ class Parts:
             nursery.start_soon(self.lan.run)  # it takes seconds, and nobody waits for it
         nursery.start_soon(self._seed_followed)
         nursery.start_soon(self._place_peers)
-        self._nursery = nursery
 
     # --- who knows whom ---------------------------------------------------------------------------
 
