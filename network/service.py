@@ -62,6 +62,7 @@ class NetworkService:
             held_against=engine.peering.held_against(),
         )
         self._parts: Parts | None = None
+        self._built: Parts | None = None
         self._thread = NetworkThread(self._build, self._stopped)
 
     def start(self) -> Future[object]:
@@ -171,7 +172,7 @@ class NetworkService:
 
     def _build(self) -> Built:
         """Make everything; on the network's thread."""
-        parts = Parts(self._made)
+        parts = self._built = Parts(self._made)
         gossip, directory, relay = parts.gossip, parts.directory, parts.relay
         beside = [gossip.beside]
         if directory is not None:
@@ -195,6 +196,9 @@ class NetworkService:
 
     def _stopped(self, error: BaseException | None) -> None:
         self._parts = None
+        if self._built is not None:  # when we could not listen, nobody else did
+            self._built.gossip.close()
+            self._built = None
         on_own = self._engine.context.on_own
         if self.announce in on_own:
             on_own.remove(self.announce)

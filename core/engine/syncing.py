@@ -136,6 +136,7 @@ class _Feed:
     headers_left: int
     body_bytes_left: int
     has_branches: bool
+    is_met: bool  # it was opened before this batch
 
     def is_next(self, entry: CheckedEntry) -> bool:
         """Say whether ``entry`` comes after everything held."""
@@ -219,7 +220,8 @@ class Acceptor:
             # A Feed gets its first branch by a Fork or by what ended it.
             is_undisputed = verifier.state in {FeedState.LIVE, FeedState.ENDED}
             has_branches = not is_undisputed and bool(held.branch_entries(author))
-            feed = _Feed(verifier, pending, tier, headers, body_bytes, has_branches)
+            is_met = verifier.head is not None
+            feed = _Feed(verifier, pending, tier, headers, body_bytes, has_branches, is_met)
             self._feeds[author] = feed
         return feed
 
@@ -363,11 +365,10 @@ class Acceptor:
         self._note_branch(feed, entry)
 
     def _save(self, feed: _Feed) -> None:
-        author, head = feed.verifier.author, feed.verifier.head
-        is_new = self._uow.feeds.get(author) is None
         self._uow.feeds.save(feed.verifier, self._now_ms, feed.tier or Tier.STRANGER)
-        if is_new and head is not None and feed.tier is not Tier.NEAR:
-            self._uow.feeds.note_met(author, self._now_ms)
+        if not feed.is_met and feed.tier not in {None, Tier.NEAR}:
+            self._uow.feeds.note_met(feed.verifier.author, self._now_ms)
+            feed.is_met = True
 
     def _note_branch(self, feed: _Feed, entry: CheckedEntry) -> None:
         self.branched.add(feed.verifier.author)

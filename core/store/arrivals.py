@@ -183,9 +183,13 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """Which Feeds something came to, each from its lowest seq; all up to arrival ``up_to``."""
+    """Which Feeds something came to, each from its lowest seq; all up to arrival ``up_to``.
+
+    ``last_late`` numbers what came to a Feed last other than at its end, where anything did.
+    """
 
     lowest: dict[int, int]
+    last_late: dict[int, int]
     up_to: int
     more: bool
 
@@ -234,15 +238,19 @@ class ArrivalRepository:
         late = [tuple(row) for row in self._connection.execute(ARRIVED_LATE, values)]
         is_cut = max(len(own), len(late)) == ARRIVALS_PER_PAGE_MAX
         lowest: dict[int, int] = {}
+        last_late: dict[int, int] = {}
+        numbers_late = {n for n, _, _ in late}
         up_to = after
         for n, feed, seq in sorted(own + late)[:ARRIVALS_PER_PAGE_MAX]:
             if feed not in lowest and len(lowest) == most_feeds:
-                return Arrivals(lowest, up_to, more=True)
+                return Arrivals(lowest, last_late, up_to, more=True)
             lowest[feed] = min(seq, lowest.get(feed, seq))
+            if n in numbers_late:
+                last_late[feed] = n
             up_to = n
         if is_cut:
-            return Arrivals(lowest, up_to, more=True)
-        return Arrivals(lowest, self._feeds.newest_n(), more=False)
+            return Arrivals(lowest, last_late, up_to, more=True)
+        return Arrivals(lowest, last_late, self._feeds.newest_n(), more=False)
 
     def number_at(self, row: FeedRow, seq: int) -> int | None:
         """Return the arrival number of the Entry at ``seq``."""

@@ -47,6 +47,17 @@ IS_WAITING: Final = (
     .where(muted.c.identity == bindparam("identity"), muted.c.sort == bindparam("sort"))
     .limit(1)
 )
+_MUTE: Final = insert(muted).on_conflict_do_nothing()
+
+
+@dataclass(frozen=True, slots=True)
+class Muted:
+    """One Entry that is not to be shown yet, and what it is of."""
+
+    entry: EntryId
+    identity: IdentityId
+    sort: str
+    listing: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,20 +112,22 @@ class IntakeRepository:
 
     # --- what waits -------------------------------------------------------------------------
 
-    def mute(
-        self,
-        entry_id: EntryId,
-        identity: IdentityId,
-        sort: str,
-        day: int,
-        listing: bytes | None,
-    ) -> None:
-        """Let an Entry wait for its turn to be shown."""
-        self._connection.execute(
-            insert(muted)
-            .values(entry=entry_id, identity=identity, sort=sort, day=day, listing=listing)
-            .on_conflict_do_nothing()
-        )
+    def mute(self, day: int, rows: Sequence[Muted]) -> None:
+        """Let Entries wait for their turn to be shown, in this order."""
+        if rows:
+            self._connection.execute(
+                _MUTE,
+                [
+                    {
+                        "entry": it.entry,
+                        "identity": it.identity,
+                        "sort": it.sort,
+                        "day": day,
+                        "listing": it.listing,
+                    }
+                    for it in rows
+                ],
+            )
 
     def is_waiting(self, identity: IdentityId, sort: str) -> bool:
         """Say whether something of this sort waits already, and so has the earlier turn."""

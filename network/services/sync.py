@@ -157,6 +157,7 @@ class SyncService:
         async with trio.open_nursery() as nursery:
             for peer in peers:
                 nursery.start_soon(self._settle, peer, settled)
+        self._show()
         if device is not None and device not in settled:
             raise PeerSilent(peer=device.hex(), seconds=round(_SYNC_SECONDS))
         return {peer: self._brought(peer) - before[peer] for peer in peers if peer in settled}

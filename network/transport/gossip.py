@@ -87,7 +87,11 @@ class Gossip:
                     await self._pubsub.wait_until_ready()
                 yield
         finally:
-            self._pubsub.seen_messages.stop()  # a thread that would stay for good
+            self.close()
+
+    def close(self) -> None:
+        """End the thread that libp2p begins as soon as it is made; harmless when repeated."""
+        self._pubsub.seen_messages.stop()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take part until cancelled; started once the topics are subscribed to."""

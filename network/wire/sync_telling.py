@@ -4,7 +4,8 @@
   and only then the next one is read: it says how fast it goes, and our store is not read ahead.
 * Requests are answered one after another in the order asked, at most four wait.  An answer ends
   where its bounds do; whoever asked goes on from there.
-* What the other side told us is not told back to it, nor twice, while we remember that.
+* What the other side told us is not told back to it, nor twice, while we remember that; but for
+  what came late, such as a Body: whoever was told of its Entry may still look for it.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ class Telling:
         self._is_reading = False
         self._has_news = False
         self._has_told = False
+        self._told_late_n = 0
         self._requests: deque[_Request] = deque()
         self._answering: _Request | None = None
         self._last_request = 0
@@ -147,9 +149,11 @@ class Telling:
         rows = tuple(
             Row(row.author, row.from_seq, row.to_seq, row.entry_id)
             for row in page.rows
-            if (row.to_seq, row.entry_id)
+            if row.late_n > self._told_late_n
+            or (row.to_seq, row.entry_id)
             not in {self._heard.get(row.author), self._told.get(row.author)}
         )
+        self._told_late_n = max([self._told_late_n, *(row.late_n for row in page.rows)])
         # Own Entries that are held back keep the place where it is; going on would not move it.
         is_further = page.up_to > self._told_n
         self._has_news |= page.more and is_further

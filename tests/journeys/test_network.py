@@ -27,6 +27,7 @@ from hanse.core.model.control import Control
 from hanse.core.model.delivery import DeliveryState
 from hanse.core.model.network import Path, TransferState
 from hanse.network.addresses import parse_address, peer_id_text
+from tests.fakes.author import Author
 from tests.fakes.chance import SeededChance
 from tests.fakes.clock import FakeClock
 from tests.fakes.content import MIB
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
     from hanse.core.engine.engine import Engine
     from hanse.core.ledger.entry import CheckedEntry
+    from tests.fakes.author import Writer
     from tests.fakes.online import Online
 
 SOON = 20.0
@@ -210,3 +212,353 @@ def test_a_listing_is_found_by_a_link_and_fetched_from_two(
     for it in (shop, first, buyer):
         check_whole(it.engine)
     assert digest_of(shop) == digest_of(first) == digest_of(buyer)
+
+
+def test_a_transfer_goes_on_with_another_when_a_connection_breaks(
+    tmp_path: File, clock: FakeClock, stack: ExitStack
+) -> None:
+    anna = seller(tmp_path)
+    with anna.open() as engine:
+        files = plain_weights(tmp_path / "files", 12 * MIB)
+        release = publish(engine, files, preparation=AS_IS).release
+    bert, cleo = (Person.make(tmp_path, name, clock) for name in ("bert", "cleo"))
+    shop, first = (stack.enter_context(online(it)) for it in (anna, cleo))
+    meet(first, shop)
+    fetched(first, release)
+    buyer = stack.enter_context(online(bert, replace(LOOPBACK, down_rate=6 * MIB)))
+    meet(buyer, shop)
+    meet(buyer, first)
+    buyer.engine.fetching.ask(release)
+    buyer.network.fetch(release)
+    buyer.until(lambda: any(it.done_bytes for it in buyer.network.transfers()))
+    shop.network.stop()
+    buyer.until(lambda: not is_connected(buyer, shop))
+    assert buyer.engine.fetching.view(release).state is not TransferState.DONE
+    buyer.until(lambda: buyer.engine.fetching.view(release).state is TransferState.DONE)
+    check_files(buyer.engine, release)
+
+
+# --- post -----------------------------------------------------------------------------------------
+
+
+def test_mail_waits_at_the_readers_own_node_until_he_comes(
+    tmp_path: File, three: list[Person], stack: ExitStack
+) -> None:
+    anna, bert, cleo = three
+    with bert.open() as engine:
+        engine.ledger.export(tmp_path / "bert.hanse-feed")
+    mirror, _ = bert.restore_to(tmp_path / "mirror", tmp_path / "bert.hanse-feed", is_mirror=True)
+    lost, _ = bert.restore_to(tmp_path / "lost", tmp_path / "bert.hanse-feed")
+    keeper = stack.enter_context(online(mirror, NODE))
+    with online(lost) as old, online(bert) as reader:
+        meet(old, keeper)
+        meet(reader, keeper)
+        agreed(old, reader, keeper)
+        reader.engine.accounts.revoke(
+            old.engine.context.device, bert.phrase, reason="stolen"
+        )
+        agreed(old, reader, keeper)
+    sender = stack.enter_context(online(anna))
+    meet(sender, keeper)
+    entry = whisper(sender.engine, bert.view.identity)
+    sender.network.announce()
+    sender.until(lambda: delivery(sender.engine, entry) is DeliveryState.HELD)
+    (view,) = sender.engine.posting.views()
+    (held,) = view.held
+    assert held.mailbox == keeper.engine.context.device
+    assert not has_body(keeper.engine, entry)
+
+    thief = stack.enter_context(online(lost))
+    meet(thief, keeper)
+    assert not has_body(thief.engine, entry)
+
+    reader = stack.enter_context(online(bert))
+    meet(reader, keeper)
+    reader.until(lambda: has_body(reader.engine, entry))
+    meet(reader, sender)
+    sender.until(lambda: delivery(sender.engine, entry) is DeliveryState.FETCHED)
+    for _ in range(3):  # again and again, and nothing changes
+        sender.engine.posting.resend(view.message)
+        sender.network.post(entry.entry_id)
+        sender.until(lambda: delivery(sender.engine, entry) is DeliveryState.ACKNOWLEDGED)
+    assert not has_body(thief.engine, entry)
+    assert reader.words().count("collected") == 1
+    check_whole(reader.engine)
+    del cleo
+
+
+# --- one person, several laptops ------------------------------------------------------------------
+
+
+def test_two_laptops_of_one_person_hold_the_same(
+    tmp_path: File, three: list[Person], stack: ExitStack
+) -> None:
+    anna, bert, _ = three
+    with bert.open() as engine:
+        engine.ledger.export(tmp_path / "bert.hanse-feed")
+    second, _ = bert.restore_to(tmp_path / "second", tmp_path / "bert.hanse-feed")
+    old, new, friend = (stack.enter_context(online(it)) for it in (bert, second, anna))
+    meet(new, old)
+    meet(friend, new)  # she never meets the old one
+    entry = whisper(friend.engine, bert.view.identity, "to both of you")
+    friend.network.announce()
+    for laptop in (new, old):
+        laptop.until(lambda laptop=laptop: has_body(laptop.engine, entry))
+    write(new, "from the new one")
+    write(old, "from the old one")
+    agreed(old, new, friend)
+    assert about(old, new) == about(new, old) == about(friend, old)
+    assert not old.words().count("fork") + new.words().count("fork")
+    for it in (old, new, friend):
+        check_whole(it.engine)
+
+
+def test_a_copied_folder_is_stopped_when_it_comes_second(
+    tmp_path: File, three: list[Person], stack: ExitStack
+) -> None:
+    anna, bert, _ = three
+    friend = stack.enter_context(online(anna))
+    with online(bert) as laptop:
+        meet(laptop, friend)
+    home = Home(tmp_path / "copy" / "data", tmp_path / "copy" / "config")
+    shutil.copytree(bert.home.folder, home.folder)
+    shutil.copytree(bert.home.config, home.config)
+    copied = replace(bert, home=home, chance=SeededChance("the copy"))
+    laptop = stack.enter_context(online(bert))
+    meet(laptop, friend)
+    write(laptop, "by the original")
+    agreed(laptop, friend)
+    copy = stack.enter_context(online(copied))
+    write(copy, "by the copy")
+    copy.network.add(link(friend)).result(SOON)
+    copy.until(lambda: "own_feed_elsewhere" in copy.words())
+    with pytest.raises(CopiedDisk):
+        write(copy, "once more")
+    write(laptop, "the original goes on")
+    friend.until(lambda: about(friend, laptop) == "the original goes on")
+    for it in (laptop, copy, friend):
+        assert not it.engine.ledger.verify().forks
+
+
+def test_an_account_put_back_from_an_older_copy_stops_before_it_forks(
+    tmp_path: File, three: list[Person], stack: ExitStack
+) -> None:
+    anna, bert, _ = three
+    friend = stack.enter_context(online(anna))
+    with online(bert) as laptop:
+        meet(laptop, friend)
+    kept = tmp_path / "kept"
+    shutil.copytree(bert.home.folder.parent, kept)
+    with online(bert) as laptop:
+        meet(laptop, friend)
+        write(laptop, "what the copy does not know")
+        agreed(laptop, friend)
+    put_back(bert, kept)
+    again = stack.enter_context(online(bert))
+    write(again, "in the place of what was sent")
+    again.network.add(link(friend)).result(SOON)
+    again.until(lambda: "own_feed_elsewhere" in again.words())
+    with pytest.raises(CopiedDisk):
+        write(again, "once more")
+    assert again.engine.replicating.confirmation().stale
+    assert about(friend, again) == "what the copy does not know"
+    for it in (again, friend):
+        assert not it.engine.ledger.verify().forks
+
+
+def put_back(person: Person, kept: File) -> None:
+    """Set the folders back in place, as a machine that is rolled back: the mark still fits."""
+    for wal in person.home.folder.glob("*-wal"):
+        wal.unlink()
+    for path in kept.rglob("*"):
+        if path.is_file() and path.name not in {"device.mark", "hanse.lock"}:
+            target = person.home.folder.parent / path.relative_to(kept)
+            target.write_bytes(path.read_bytes())
+
+
+# --- what everybody agrees on ---------------------------------------------------------------------
+
+
+def take_in(one: Online, path: File, *feeds: Writer) -> None:
+    """Carry feeds to somebody as a file."""
+    entries = [entry for feed in feeds for entry in feed.entries]
+    claims = [
+        ClaimedHead(last.author, last.seq, last.entry_id)
+        for last in (feed.entries[-1] for feed in feeds)
+    ]
+    with path.open("wb") as stream:
+        write_feed_file(stream, claims, entries)
+    assert not one.engine.ledger.import_file(path).rejected
+
+
+def proof(one: Online, author: bytes) -> bytes | None:
+    return one.engine.replicating.fork_proof(author)
+
+
+def test_two_who_were_told_different_things_prove_it_to_each_other(
+    tmp_path: File, three: list[Person], stack: ExitStack
+) -> None:
+    cheat = Author("cheat")
+    device = cheat.device()
+    listing, release, _ = device.publish("An honest model")
+    other = device.fork_at(len(device.entries) + 1)
+    device.append("price/1", device.price(listing.entry_id, 100))
+    other.append("price/1", other.price(listing.entry_id, 900))
+    one, two, third = (stack.enter_context(online(it)) for it in three)
+    take_in(one, tmp_path / "one.hanse-feed", cheat.root, device)
+    take_in(two, tmp_path / "two.hanse-feed", cheat.root, other)
+    meet(third, one)
+    two.network.add(link(third)).result(SOON)
+    everybody = (one, two, third)
+    third.until(lambda: all(proof(it, device.key) for it in everybody))
+    assert len({proof(it, device.key) for it in everybody}) == 1
+    third.until(lambda: len({digest_of(it) for it in everybody}) == 1)
+    for it in everybody:
+        (feed,) = [one for one in it.engine.ledger.feeds() if one.author == device.key]
+        assert feed.state == "frozen"
+        shown = it.engine.catalogue.show(listing.entry_id)
+        assert shown.price is not None
+        assert shown.price.amount not in {100, 900}
+        check_whole(it.engine)
+    assert any("fork" in it.words() for it in everybody)
+    del release
+
+
+def test_what_is_withdrawn_and_what_is_erased_reaches_everybody(
+    tmp_path: File, clock: FakeClock, stack: ExitStack
+) -> None:
+    anna = seller(tmp_path)
+    with anna.open() as engine:
+        view = publish(engine, plain_weights(tmp_path / "files"), preparation=AS_IS)
+        engine.accounts.edit_profile(about="a slip of the pen")
+        slip = engine.ledger.show()[-1]
+    bert, cleo = (Person.make(tmp_path, name, clock) for name in ("bert", "cleo"))
+    shop, first, last = (stack.enter_context(online(it)) for it in (anna, bert, cleo))
+    meet(first, shop)
+    meet(last, first)  # never connected to the seller
+    assert about(last, shop) == "a slip of the pen"
+    shop.engine.offering.sign(shop.engine.offering.set_state(view.listing, "withdrawn"))
+    shop.engine.ledger.erase([slip.entry_id], "not meant")
+    everybody = (shop, first, last)
+    agreed(*everybody)
+    for it in everybody:
+        it.until(lambda it=it: about(it, shop) == "")
+        assert it.engine.catalogue.show(view.listing).row.state == "withdrawn"
+        states = {row.seq: row.body_state for row in it.engine.ledger.show(author=slip.author)}
+        assert states[slip.seq] == "erased"
+        check_whole(it.engine)
+
+
+def test_what_a_stranger_writes_beyond_the_rate_is_held_and_not_shown(
+    tmp_path: File, three: list[Person], stack: ExitStack
+) -> None:
+    loud = Author("loud")
+    device = loud.device()
+    for number in range(13):
+        device.publish(f"Model number {number}")
+    one, two, third = (stack.enter_context(online(it)) for it in three)
+    take_in(one, tmp_path / "loud.hanse-feed", loud.root, device)  # by hand: all is shown
+    meet(two, one)
+    meet(third, two)
+    agreed(one, two, third)
+    counts = [it.engine.catalogue.search(CatalogueQuery()).count for it in (one, two, third)]
+    assert counts == [13, 10, 10]
+    for it in (two, third):
+        (muted,) = [row for row in it.engine.replicating.muted_views() if row.sort == "listing"]
+        assert (muted.identity, muted.count, muted.most) == (loud.identity, 3, 10)
+    assert digest_of(one) == digest_of(two) == digest_of(third)
+
+
+# --- ways to each other ---------------------------------------------------------------------------
+
+
+def test_two_who_know_only_a_relay_speak_through_it(
+    tmp_path: File, three: list[Person], stack: ExitStack
+) -> None:
+    anna, bert, cleo = three
+    middle = stack.enter_context(online(cleo, NODE))
+    one, two = (stack.enter_context(online(it, LOOPBACK)) for it in (anna, bert))
+    meet(two, middle)
+    run_there(two, two.network._parts.relaying.look)
+    assert "relay_reserved" in two.words()
+    places = [it for it in run_there(two, addresses_of(two)) if "/p2p-circuit" in it]
+    assert places
+    invitation = two.engine.peering.invitation(places)
+    assert all(it.relay == middle.engine.context.device for it in invitation.addresses)
+    meet(one, middle)
+    assert not is_connected(one, two)
+    view = one.network.add(invitation.link).result(SOON)
+    assert view.path is Path.RELAY
+    assert view.relay == middle.engine.context.device
+    assert path_to(two, one) is Path.RELAY
+    agreed(one, two)
+    entry = whisper(one.engine, bert.view.identity)
+    one.network.announce()
+    one.until(lambda: delivery(one.engine, entry) is DeliveryState.ACKNOWLEDGED)
+    assert has_body(two.engine, entry)
+    assert one.network.health()["paths"] == {"lan": 1, "relay": 1}
+
+
+def addresses_of(one: Online):
+    async def addresses() -> tuple[str, ...]:
+        return tuple(one.network._parts.host.addresses())
+
+    return addresses
+
+
+def run_there(one: Online, call, *args):
+    """Run something on a network's own thread, and wait for it."""
+    return one.network._thread.submit(call, *args).result(SOON)
+
+
+def test_files_come_over_a_relay_only_from_who_cannot_be_reached_otherwise(
+    tmp_path: File, clock: FakeClock, stack: ExitStack
+) -> None:
+    anna = seller(tmp_path)
+    with anna.open() as engine:
+        files = plain_weights(tmp_path / "files", 3 * MIB)
+        releases = [
+            publish(engine, files, preparation=AS_IS).release,
+            publish(engine, plain_weights(tmp_path / "more", MIB), preparation=AS_IS).release,
+        ]
+    bert, cleo, dora = (Person.make(tmp_path, name, clock) for name in ("bert", "cleo", "dora"))
+    middle = stack.enter_context(online(cleo, NODE))
+    shop, buyer, friend = (stack.enter_context(online(it)) for it in (anna, bert, dora))
+    meet(friend, shop)
+    fetched(friend, releases[0])
+    meet(shop, middle)
+    run_there(shop, shop.network._parts.relaying.look)
+    places = [it for it in run_there(shop, addresses_of(shop)) if "/p2p-circuit" in it]
+    meet(buyer, middle)
+    buyer.network.add(shop.engine.peering.invitation(places).link).result(SOON)
+    assert path_to(buyer, shop) is Path.RELAY
+    meet(buyer, friend)
+    agreed(buyer, shop)
+    before = shop.engine.seeding.view().out_bytes
+    fetched(buyer, releases[0])
+    assert shop.engine.seeding.view().out_bytes == before  # all of it came directly
+    fetched(buyer, releases[1])
+    assert shop.engine.seeding.view().out_bytes == before + MIB
+    for release in releases:
+        check_files(buyer.engine, release)
+
+
+def test_a_seller_is_found_by_who_knows_only_a_node(
+    tmp_path: File, clock: FakeClock, stack: ExitStack
+) -> None:
+    anna = seller(tmp_path)
+    with anna.open() as engine:
+        files = plain_weights(tmp_path / "files", 2 * MIB)
+        release = publish(engine, files, preparation=AS_IS).release
+    bert, cleo = (Person.make(tmp_path, name, clock) for name in ("bert", "cleo"))
+    middle = stack.enter_context(online(cleo, NODE))
+    shop, buyer = (stack.enter_context(online(it)) for it in (anna, bert))
+    meet(shop, middle)
+    middle.until(lambda: shop.network.health()["dht"])
+    assert run_there(shop, shop.network._parts.reaching.provide)
+    meet(buyer, middle)
+    buyer.until(lambda: buyer.network.health()["dht"])
+    assert not is_connected(buyer, shop)
+    fetched(buyer, release)
+    assert path_to(buyer, shop) in {Path.DIRECT, Path.LAN}
+    check_files(buyer.engine, release)

@@ -53,7 +53,7 @@ HELD_BYTES: Final = (
 )
 #: What may be in flight: a window each way, which a frame may overrun once it was begun.
 IN_FLIGHT_BYTES: Final = 2 * (WINDOW_BYTES + FRAME_SIZE_BYTES_MAX)
-STEPS: Final = 420
+STEPS: Final = 300
 _QUIET_STEPS: Final = 60_000  # in which everything has to come to rest
 _DEEP_EVERY: Final = 64
 _CUT_ROUNDS: Final = 80
@@ -102,9 +102,18 @@ class World:
         bodies = Writer(Signer.from_seed(bytes(32)), SeededChance(f"bodies {seed}"))
         count = chance.choice((4, 4, 5, 6))
         self.peers: list[SimPeer] = []
+        is_acquainted = chance.random() < 0.7
         for template in templates[:count]:
             skew_ms = chance.randint(-60_000, 60_000) if "skew" in self.faults else 0
-            peer = SimPeer(template, base, self.clock, f"{seed}", skew_ms, bodies)
+            peer = SimPeer(
+                template,
+                base,
+                self.clock,
+                f"{seed}",
+                skew_ms,
+                bodies,
+                is_acquainted=is_acquainted,
+            )
             peer.on_sent = self._on_sent  # type: ignore[method-assign]
             self.peers.append(peer)
         self.foes: list[Foe] = []
@@ -398,7 +407,7 @@ class World:
         for foe in self.foes:
             if not foe.is_to_be_cut:
                 continue
-            for peer in self.peers[:2]:
+            for peer in self.peers[:1]:
                 if foe.device not in peer.sessions:
                     self._open(foe.device, peer.device)
             for _ in range(_CUT_ROUNDS):

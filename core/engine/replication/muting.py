@@ -14,6 +14,7 @@ from hanse.core.ledger.kinds import Listing1, Price1, Release1
 from hanse.core.ledger.quotas import DAY_MS, Tier
 from hanse.core.limits import HOUSEKEEPING_ROWS_MAX
 from hanse.core.market.admission import SORT_ANY, is_shown, rate_of, sort_of
+from hanse.core.store.intake import Muted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +40,7 @@ class Muting:
         shown: dict[tuple[IdentityId, str], int] = {}
         waiting: dict[tuple[IdentityId, str], bool] = {}
         fresh: dict[tuple[IdentityId, str], int] = {}
-        muted = 0
+        muted: list[Muted] = []
         for it in taken:
             sort, identity = sort_of(it.entry.kind), it.identity
             if sort is None or identity == self._context.identity:
@@ -60,11 +61,11 @@ class Muting:
                     fresh[identity, name] = fresh.get((identity, name), 0) + 1
             else:
                 waiting[key] = True
-                muted += 1
-                uow.intake.mute(it.entry.entry_id, identity, sort, day, _listing_of(it.entry))
+                muted.append(Muted(it.entry.entry_id, identity, sort, _listing_of(it.entry)))
+        uow.intake.mute(day, muted)
         for (identity, name), more in sorted(fresh.items()):
             uow.intake.count(day, identity, name, more)
-        return muted
+        return len(muted)
 
     def give_turns(self, uow: UnitOfWork, tier_of: TierOf, now_ms: int) -> int:
         """Show what waited and has its turn today; return how much, of a bounded part."""

@@ -77,7 +77,8 @@ class Showing:
             shown = self._shown(held, claim)
             if shown is not None:
                 first = min(found.lowest[claim.feed], claim.from_seq, shown.seq)
-                rows.append(HeadsRow(claim.author, first, shown.seq, shown.entry_id))
+                late_n = found.last_late.get(claim.feed, 0)
+                rows.append(HeadsRow(claim.author, first, shown.seq, shown.entry_id, late_n))
         up_to = found.up_to
         hidden = self._first_hidden(held)
         if hidden is not None and hidden <= up_to:

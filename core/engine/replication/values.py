@@ -49,12 +49,17 @@ class OwnHead(Enum):
 
 @dataclass(frozen=True, slots=True)
 class HeadsRow:
-    """That ``from_seq`` to ``to_seq`` of one Feed came to the speaker since the place asked."""
+    """That ``from_seq`` to ``to_seq`` of one Feed came to the speaker since the place asked.
+
+    ``late_n`` is the arrival number of what came last other than at the end of the Feed, such as a
+    Body: the row says something new then, though it looks as before.  0 where nothing did.
+    """
 
     author: AuthorKey
     from_seq: int
     to_seq: int
     entry_id: EntryId
+    late_n: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from hanse.core.engine.executor import Executor
 from hanse.core.engine.ports import NetworkOffline, NoPeer, PortTaken
 from hanse.core.model.delivery import DeliveryState
 from hanse.core.model.network import NetworkSettings, TransferState
-from hanse.core.model.transfer import Reason
 from hanse.network.service import NetworkService
 from tests.fakes.content import MIB, some_bytes, write_files
 from tests.fakes.online import LOOPBACK, SOON, online
@@ -73,17 +72,17 @@ def test_a_message_is_delivered_and_acknowledged(people):
             lambda: DeliveryState.ACKNOWLEDGED in {it.state for it in here.engine.posting.views()}
         )
         with there.engine.context.store.reads() as reads:
-            assert reads.feeds.find(entry.entry_id).entry.body == entry.signed.body
+            assert reads.feeds.find(entry.entry_id).entry.body == entry.body
 
 
 def test_a_release_is_fetched_from_who_sells_it(people):
     anna, bo, release = people
     with online(anna) as here, online(bo) as there:
         meet(there, here)
-        there.engine.fetching.ask(release, Reason.SEED)
+        there.engine.fetching.ask(release)
         there.network.fetch(release)
         there.until(lambda: there.engine.fetching.view(release).state is TransferState.DONE)
-        check_whole(there.engine, release)
+        check_whole(there.engine)
 
 
 def test_one_identity_starts_again_and_is_spoken_to_again(people):

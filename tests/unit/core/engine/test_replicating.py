@@ -603,8 +603,8 @@ def test_what_a_stranger_writes_beyond_the_rate_waits_for_later_days(people):
     [
         CatalogueQuery(text="model", sort="relevance"),
         CatalogueQuery(sort="newest"),
-        CatalogueQuery(sort="price", currency="USD"),
-        CatalogueQuery(sort="size", size_min=1, with_expired=True),
+        CatalogueQuery(sort="price_up", currency="USD"),
+        CatalogueQuery(sort="size_down", size_min=1, with_expired=True),
         CatalogueQuery(tasks=("image-classification",), with_paused=True),
     ],
     ids=("words", "newest", "price", "size", "task"),
