@@ -110,7 +110,7 @@ class Parts:
         settings, inner = made.settings, self.host.inner
         self.status = StatusService(self.around, made.program, self._roles)
         self.directory = (
-            Directory(inner, self.status.is_hanse, is_server=settings.is_node)
+            Directory(inner, self._is_server, is_server=settings.is_node)
             if settings.is_dht
             else None
         )
@@ -151,6 +151,7 @@ class Parts:
         self.sync.on_fork = self.hints.tell_fork
         self.hints.on_fork = self.sync.show_fork
         self.sync.on_judged = self._judged
+        self.post.on_taken = self.sync.announce
         for service in (self.status, self.sync, self.seeding, self.post, self.trials):
             service.serve()
 
@@ -208,6 +209,11 @@ class Parts:
         )
         if self.directory is not None and "node" in view.roles:
             self._nursery.start_soon(self.directory.met, view.device)
+
+    def _is_server(self, device: AuthorKey) -> bool:
+        """Say whether a Peer answers for the DHT; asking those who do not would cost time."""
+        view = self.status.greeted(device)
+        return view is not None and "node" in view.roles
 
     def _judged(self) -> None:
         """Tell and deliver what was held back until a Peer confirmed our own Feed."""

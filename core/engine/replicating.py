@@ -110,12 +110,22 @@ class Replicating:
 
     # --- showing ----------------------------------------------------------------------------
 
-    def heads_since(self, device: AuthorKey, n: int, interest: Interest, limit: int) -> HeadsPage:
+    def heads_since(
+        self,
+        device: AuthorKey,  # noqa: ARG002
+        n: int,
+        interest: Interest,
+        limit: int,
+    ) -> HeadsPage:
         """Return the Feeds to which something came after arrival ``n`` of ours.  Reads."""
         with self._context.store.reads() as reads:
             return self._showing.heads_since(reads, n, interest, limit)
 
-    def frontier(self, device: AuthorKey, interest: Interest) -> tuple[HeadClaim, ...]:
+    def frontier(
+        self,
+        device: AuthorKey,  # noqa: ARG002
+        interest: Interest,
+    ) -> tuple[HeadClaim, ...]:
         """Return what is held of every Feed, by Author: the set that is reconciled.  Reads.
 
         Give a claim of the other side's list to ``wanted`` as a row from its seq to its seq.

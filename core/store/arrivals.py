@@ -137,7 +137,8 @@ NAMING: Final = (
     .limit(_NAMING_LOOKED_AT)
 )
 MISSING: Final = (
-    select(entries.c.n, entries.c.id, entries.c.kind, entries.c.feed)
+    select(entries.c.n, entries.c.id, entries.c.kind, feeds.c.tier, feeds.c.body_bytes)
+    .join(feeds, feeds.c.feed == entries.c.feed)
     # Written out, as the index of what is missing has it.
     .where(entries.c.body_state == literal_column("'absent'"), entries.c.n > bindparam("after"))
     .order_by(entries.c.n)
@@ -418,11 +419,11 @@ class ArrivalRepository:
     # --- what is missing --------------------------------------------------------------------
 
     def missing(
-        self, after: int, is_wanted: Callable[[int, str], bool]
+        self, after: int, is_wanted: Callable[[Tier, int, str], bool]
     ) -> tuple[list[EntryId], int, bool]:
         """Return ids of Entries without Body that arrived after ``after``, how far that goes, more.
 
-        ``is_wanted(feed, kind)`` says which.  What lies on branches comes on the first page.
+        ``is_wanted(tier, body_bytes, kind)`` says which.  What lies on branches comes on the first page.
         """
         rows = self._connection.execute(
             MISSING, {"after": after, "limit": MISSING_LOOKED_AT_MAX}
@@ -433,7 +434,7 @@ class ArrivalRepository:
             if len(found) >= MISSING_BODIES_PER_PAGE_MAX:
                 return found, up_to, True
             up_to = row.n
-            if is_wanted(row.feed, self._kind(row.kind)):
+            if is_wanted(Tier(row.tier), row.body_bytes, self._kind(row.kind)):
                 found.append(EntryId(row.id))
         return found, up_to, len(rows) == MISSING_LOOKED_AT_MAX
 
@@ -457,15 +458,12 @@ class ArrivalRepository:
         return found
 
     def missing_between(
-        self, author: AuthorKey, first: int, last: int, is_wanted: Callable[[int, str, bool], bool]
+        self, row: FeedRow, first: int, last: int, is_wanted: Callable[[str, bool], bool]
     ) -> list[EntryId]:
         """Return ids of Entries of one Feed whose Bodies are missing.
 
-        ``is_wanted(feed, kind, is_sealed)`` says which.
+        ``is_wanted(kind, is_sealed)`` says which.
         """
-        row = self._feeds.get(author)
-        if row is None:
-            return []
         values = {
             "feed": row.feed,
             "first": first,
@@ -475,28 +473,15 @@ class ArrivalRepository:
         return [
             EntryId(it.id)
             for it in self._connection.execute(MISSING_BETWEEN, values)
-            if is_wanted(row.feed, self._kind(it.kind), it.body_state == BodyState.PRIVATE.value)
+            if is_wanted(self._kind(it.kind), it.body_state == BodyState.PRIVATE.value)
         ]
 
-    def missing_on_branches(self, author: AuthorKey) -> list[EntryId]:
+    def missing_on_branches(self, row: FeedRow) -> list[EntryId]:
         """Return ids of Entries on branches of one Feed whose Bodies are missing."""
-        row = self._feeds.get(author)
-        if row is None:
-            return []
         rows = self._connection.execute(
             MISSING_ON_BRANCHES, {"feed": row.feed, "limit": MISSING_BODIES_PER_PAGE_MAX}
         )
         return [EntryId(it.id) for it in rows]
-
-    def tiers_of(self, numbers: Iterable[int]) -> dict[int, tuple[Tier, int]]:
-        """Return how near Feeds are and how many bytes of Bodies are held of each."""
-        found: dict[int, tuple[Tier, int]] = {}
-        for some in _in_parts(sorted(set(numbers))):
-            rows = self._connection.execute(
-                select(feeds.c.feed, feeds.c.tier, feeds.c.body_bytes).where(feeds.c.feed.in_(some))
-            )
-            found.update((row.feed, (Tier(row.tier), row.body_bytes)) for row in rows)
-        return found
 
     def _kind(self, number: int) -> str:
         return self._memory.kinds.kind(self._connection, number)

@@ -82,7 +82,9 @@ class PostService:
         self._posting = surroundings.engine.posting
         self._reach = reach
         self._may_leave = may_leave
-        self._desk = PostDesk(surroundings, self._brought_by, self._is_held)
+        self._desk = PostDesk(
+            surroundings, self._brought_by, self._is_held, lambda: self.on_taken()
+        )
         self._readers = trio.CapacityLimiter(_READERS_AT_ONCE)
         self._busy: set[IdentityId] = set()
         self._collecting: set[AuthorKey] = set()
@@ -90,6 +92,8 @@ class PostService:
         self._met: set[AuthorKey] = set()  # connected since the last look
         self._to_collect: set[AuthorKey] = set()
         self._to_push: set[EntryId] = set()
+        #: Told when Entries were taken in: our other Devices hear of them by the sync.
+        self.on_taken: Callable[[], None] = lambda: None
 
     def serve(self) -> None:
         """Answer others from now on, and hear of connections."""
@@ -301,6 +305,7 @@ class PostService:
         finally:
             self._collecting.discard(device)
         if count:
+            self.on_taken()
             self._at.tell("collected", count=count, peer=device)
         return count
 

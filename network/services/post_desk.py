@@ -70,7 +70,7 @@ class PostDesk:
     """Answers ``/hanse/post/1``.
 
     ``on_own`` is told of a Node of ours that brought something, ``on_held`` of what came into our
-    Mailbox.
+    Mailbox, ``on_taken`` that an Entry was taken in, which others may want.
     """
 
     def __init__(
@@ -78,12 +78,14 @@ class PostDesk:
         surroundings: Surroundings,
         on_own: Callable[[AuthorKey], None],
         on_held: Callable[[EntryId], None],
+        on_taken: Callable[[], None],
     ) -> None:
         """Bind the engine."""
         self._at = surroundings
         self._posting = surroundings.engine.posting
         self._on_own = on_own
         self._on_held = on_held
+        self._on_taken = on_taken
         self._rates: dict[AuthorKey, _Rate] = {}
 
     def serve(self) -> None:
@@ -171,6 +173,7 @@ class PostDesk:
         if isinstance(taken, Declined):
             return Sorry(post.call, taken.code, taken.retry_ms)
         self._at.tell("post", entry=entry.entry_id, state=taken.state, peer=peer)
+        self._on_taken()
         if is_own:
             self._on_own(peer)
         return Got(post.call, entry.entry_id, taken.state, None, None)

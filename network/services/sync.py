@@ -251,6 +251,7 @@ class SyncService:
             on_looked=self._looked,
             on_judged=self._judged,
             on_taken=self._taken,
+            on_received=self.announce,
             on_fork=self._fork,
             reconciling=self._reconciling,
         )

@@ -121,6 +121,7 @@ class SyncSession:
         on_looked: Callable[[SyncSession], None],
         on_judged: Callable[[], None],
         on_taken: Callable[[SyncSession, Taken], None],
+        on_received: Callable[[], None],
         on_fork: Callable[[SyncSession, AuthorKey, bytes], None],
         reconciling: trio.CapacityLimiter,
     ) -> None:
@@ -135,6 +136,7 @@ class SyncSession:
         self._on_looked = on_looked
         self._on_judged = on_judged
         self._on_taken = on_taken
+        self._on_received = on_received
         self._on_fork = on_fork
         self._reconciling = reconciling
         self._telling: deque[TellingAction] = deque()
@@ -462,7 +464,10 @@ class SyncSession:
         taken = await self._around.write(
             lambda: receiving.take(checked, is_named=False, is_counted=True)
         )
-        return taken.entry_id if isinstance(taken, Received) else None
+        if not isinstance(taken, Received):
+            return None
+        self._on_received()
+        return taken.entry_id
 
     def _fail(self, error: HanseError) -> None:
         if isinstance(error, TooBusy):

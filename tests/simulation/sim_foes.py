@@ -6,6 +6,7 @@ nothing (``tests.fakes.sync_pair``), and each breaks one thing.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -93,6 +94,9 @@ class Foe(Party):
             del self.sessions[session.device]
 
     def do(self, session: Session, action: Action) -> object:
+        if isinstance(action, ReadEntries):
+            # As with everybody, the Bodies that say who speaks for whom always come along.
+            action = replace(action, with_bodies=True)
         result = self.ledger_for(session.device).do(action, session.device)
         return UNANSWERED if result is _NOTHING else result
 

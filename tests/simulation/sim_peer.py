@@ -562,6 +562,6 @@ def torn(wal: bytes, shm: bytes, chance: random.Random) -> bytes:
     last = min(valid, (len(wal) - _WAL_HEADER_BYTES) // frame)
     if moved >= last:
         return wal
-    first = max(moved, last - chance.choice((2, 10, 60, 10_000)))
+    first = max(moved, last - chance.choice((10, 60, 300, 10_000)))
     at = _WAL_HEADER_BYTES + frame * chance.randint(first, last - 1) + chance.randrange(frame)
     return wal[:at] if chance.random() < 0.5 else wal[:at] + bytes(len(wal) - at)

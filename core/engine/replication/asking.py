@@ -220,7 +220,7 @@ class Asking:
 
     def missing(self, held: Repositories, after: int) -> MissingBodies:
         """Return Bodies that are missing here, one page of them."""
-        ids, up_to, more = held.arrivals.missing(after, _BodyWishes(held).of)
+        ids, up_to, more = held.arrivals.missing(after, is_body_wanted)
         return MissingBodies(tuple(ids), up_to, more)
 
     def is_body_wanted(self, held: Repositories, taken: TakenEntry) -> bool:
@@ -241,32 +241,15 @@ class Asking:
     def _missing_of(
         self, held: Repositories, feed: FeedRow, first: int, last: int
     ) -> list[EntryId]:
-        wishes = _BodyWishes(held)
-        found = held.arrivals.missing_between(feed.author, first, last, wishes.also_sealed)
+        def is_wanted(kind: str, is_sealed: bool) -> bool:  # noqa: FBT001  called by the store
+            if is_sealed:
+                return feed.tier is Tier.NEAR
+            return is_body_wanted(feed.tier, feed.body_bytes, kind)
+
+        found = held.arrivals.missing_between(feed, first, last, is_wanted)
         if feed.frozen_seq is not None or feed.broken_id is not None:
-            found.extend(held.arrivals.missing_on_branches(feed.author))
+            found.extend(held.arrivals.missing_on_branches(feed))
         return found
-
-
-class _BodyWishes:
-    """Which Bodies are wanted, by how near a Feed is and what is held of it already."""
-
-    def __init__(self, held: Repositories) -> None:
-        self._held = held
-        self._feeds: dict[int, tuple[Tier, int]] = {}
-
-    def of(self, feed: int, kind: str) -> bool:
-        if feed not in self._feeds:
-            self._feeds.update(self._held.arrivals.tiers_of([feed]))
-        tier, body_bytes = self._feeds[feed]
-        return is_body_wanted(tier, body_bytes, kind)
-
-    def also_sealed(self, feed: int, kind: str, is_sealed: bool) -> bool:  # noqa: FBT001
-        if not is_sealed:
-            return self.of(feed, kind)
-        if feed not in self._feeds:
-            self._feeds.update(self._held.arrivals.tiers_of([feed]))
-        return self._feeds[feed][0] is Tier.NEAR
 
 
 def is_body_wanted(tier: Tier, body_bytes: int, kind: str) -> bool:
