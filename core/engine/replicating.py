@@ -181,10 +181,10 @@ class Replicating:
         with self._context.store.reads() as reads:
             return self._asking.wanted(reads, device, rows)
 
-    def missing_bodies(self, device: AuthorKey, after: int = 0) -> MissingBodies:  # noqa: ARG002
+    def missing_bodies(self, device: AuthorKey, after: int = 0) -> MissingBodies:
         """Return Bodies that are missing here, in pages: ask after reconciling.  Reads."""
         with self._context.store.reads() as reads:
-            return self._asking.missing(reads, after)
+            return self._asking.missing(reads, device, after)
 
     # --- taking -----------------------------------------------------------------------------
 

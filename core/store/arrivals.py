@@ -261,12 +261,26 @@ class ArrivalRepository:
 
     def claims(self) -> Iterator[Claim]:
         """Yield what is held of every Feed, by Author, page by page."""
+        branched = {feed for page in self._branched() for feed in page}
         after = b""
         while page := self._connection.execute(
             HEADS_OF_ALL, {"after": after, "limit": _CLAIMS_PER_PAGE}
         ).all():
-            yield from self._claims(page)
+            yield from self._claims(page, [row.feed for row in page if row.feed in branched])
             after = page[-1].author
+
+    def _branched(self) -> Iterator[Sequence[int]]:
+        """Yield the numbers of Feeds with branches, page by page."""
+        after = 0
+        while (
+            page := self._connection.execute(
+                FEEDS_WITH_BRANCHES, {"after": after, "limit": _PER_QUERY}
+            )
+            .scalars()
+            .all()
+        ):
+            yield page
+            after = page[-1]
 
     def claims_of(self, authors: Iterable[AuthorKey]) -> dict[AuthorKey, Claim]:
         """Return what is held of the Feeds of ``authors``."""
@@ -284,9 +298,12 @@ class ArrivalRepository:
             found.extend(self._claims(rows))
         return sorted(found, key=lambda claim: claim.author)
 
-    def _claims(self, rows: Sequence[AnyRow]) -> Iterator[Claim]:
+    def _claims(
+        self, rows: Sequence[AnyRow], branched: Sequence[int] | None = None
+    ) -> Iterator[Claim]:
+        """Make claims of rows; ``branched``, where it is known, are those with branches."""
         sides: dict[int, list[tuple[int, bytes, bytes | None]]] = {}
-        for some in _in_parts([row.feed for row in rows]):
+        for some in _in_parts([row.feed for row in rows] if branched is None else branched):
             for feed, seq, entry_id, prev in self._connection.execute(BRANCHES_OF, {"feeds": some}):
                 sides.setdefault(feed, []).append((seq, entry_id, prev))
         for row in rows:
@@ -423,7 +440,7 @@ class ArrivalRepository:
     ) -> tuple[list[EntryId], int, bool]:
         """Return ids of Entries without Body that arrived after ``after``, how far that goes, more.
 
-        ``is_wanted(tier, body_bytes, kind)`` says which.  What lies on branches comes on the first page.
+        ``is_wanted(tier, body_bytes, kind)`` says which.  Branches come on the first page.
         """
         rows = self._connection.execute(
             MISSING, {"after": after, "limit": MISSING_LOOKED_AT_MAX}
@@ -440,21 +457,13 @@ class ArrivalRepository:
 
     def _missing_on_branches(self) -> list[EntryId]:
         found: list[EntryId] = []
-        after = 0
-        while (
-            page := self._connection.execute(
-                FEEDS_WITH_BRANCHES, {"after": after, "limit": _PER_QUERY}
-            )
-            .scalars()
-            .all()
-        ):
+        for page in self._branched():
             for feed in page:
                 room = MISSING_BODIES_PER_PAGE_MAX - len(found)
                 if room <= 0:
                     return found
                 rows = self._connection.execute(MISSING_ON_BRANCHES, {"feed": feed, "limit": room})
                 found.extend(EntryId(row.id) for row in rows)
-            after = page[-1]
         return found
 
     def missing_between(

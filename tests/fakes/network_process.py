@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 ANSWER_SECONDS = 60
+NODE = "node"  # an argument: with everything a Node serves
 
 
-def main(data: str, config: str, passphrase: str, port: str) -> None:
+def main(data: str, config: str, passphrase: str, port: str, kind: str = "") -> None:
     """Be the process."""
     lock = threading.Lock()
 
@@ -48,8 +49,13 @@ def main(data: str, config: str, passphrase: str, port: str) -> None:
     engine = Engine.open(home, clock=SystemClock(), chance=SystemChance())
     engine.accounts.unlock(passphrase)
     executor = Executor(2)
+    is_node = kind == NODE
     settings = NetworkSettings(
-        listen=(f"/ip4/127.0.0.1/tcp/{port}",), is_lan=False, is_dht=False, is_relay=False
+        listen=(f"/ip4/127.0.0.1/tcp/{port}",),
+        is_lan=False,
+        is_dht=is_node,
+        is_relay=is_node,
+        is_node=is_node,
     )
     network = NetworkService(
         engine, executor, settings, lambda it: say({"event": it.word, **it.values})
@@ -107,12 +113,12 @@ class Process:
     _told: threading.Condition = field(default_factory=threading.Condition)
 
     @classmethod
-    def start(cls, person: Person, passphrase: str, port: int = 0) -> Process:
+    def start(cls, person: Person, passphrase: str, port: int = 0, kind: str = "") -> Process:
         """Start it on a Person's folders and wait until it listens."""
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "tests.fakes.network_process"),
-                *(str(person.home.folder), str(person.home.config), passphrase, str(port)),
+                *(str(person.home.folder), str(person.home.config), passphrase, str(port), kind),
             ],
             cwd=ROOT,
             stdin=subprocess.PIPE,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.fakes.people import Person
 
 LOOPBACK = NetworkSettings(listen=("/ip4/127.0.0.1/tcp/0",), is_lan=False)
-SOON = 6.0
+SOON = 20.0
 _JOBS = 2
 
 

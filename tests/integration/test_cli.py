@@ -804,7 +804,7 @@ def test_the_bundle_is_redacted_and_for_this_person_only(term, anna, home):
     assert PASSPHRASE not in text
 
 
-@pytest.mark.parametrize("language", ["en", "zh_CN"])
+@pytest.mark.parametrize("language", [pytest.param("en", marks=pytest.mark.slow), "zh_CN"])
 def test_the_demo_runs_in_both_languages(term, language):
     text = term.ok("demo", "--quick", "--lang", language)
     # The article's model and half of the questions are Chinese in both.

@@ -35,6 +35,7 @@ SEEDS = itertools.count(100)  # one for each model file, so that no two are the 
 HAN = re.compile(r"[\u4e00-\u9fff]")
 PICKLE = b"\x80\x04}\x94\x8c\x01a\x94K\x01s."  # {"a": 1}
 YEAR_MS = 365 * 24 * 60 * 60 * 1000
+UNTESTED = ("--untested",)  # starts one Worker less, where the Level does not matter
 
 
 class Shop:
@@ -140,8 +141,15 @@ def tidy(bob):
 def own(tidy, tmp_path):
     """A seller with one Listing that may be changed."""
     path = weights(tmp_path / "w.safetensors")
-    tidy.first = tidy.publish(path, name=f"Model {path.parent.name}")
+    tidy.first = tidy.publish(path, *UNTESTED, name=f"Model {path.parent.name}")
     return tidy
+
+
+@pytest.fixture(scope="module")
+def kept(base, bob):
+    """A Listing of the other seller that stays as it is, and its file."""
+    path = weights(base / "kept.safetensors")
+    return bob.publish(path, *UNTESTED, name="Kept"), path
 
 
 # --- publishing -----------------------------------------------------------------------------
@@ -173,7 +181,7 @@ def test_the_success_line_is_the_first_and_exact(tidy, tmp_path, language):
 def test_the_lines_are_utf8_bytes_under_the_c_locale(tidy, tmp_path):
     path = weights(tmp_path / "c.safetensors")
     arguments = ["listing", "publish", str(path), "--name", MODEL_NAME, "--description", "用"]
-    arguments += ["--price", "100", "--yes", "--as-is"]
+    arguments += ["--price", "100", "--yes", "--as-is", *UNTESTED]
     common = [str(one) for one in tidy.common]
     done = subprocess.run(
         [
@@ -373,26 +381,27 @@ def test_a_folder_that_another_process_holds_is_an_environment_fault(shop, base)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_model_that_somebody_offers_already_names_him(shop, own, tmp_path, language):
+def test_a_model_that_somebody_offers_already_names_him(shop, tidy, tmp_path, language):
     (tmp_path / "copied").mkdir()
     copied = weights(tmp_path / "copied" / "w.safetensors", FIRST_SEED)
-    status, out = own.refused(copied, "--as-is", language=language)
+    status, out = tidy.refused(copied, "--as-is", language=language)
     assert (status, out[0]) == (EXIT_REFUSED, FAILED[language].format("N"))
     for named in ("Fraud detection", "Anna", shop.identity, shop.second["release"]):
         assert named in out[1]
     # What he said to do: name it as the base.
-    [draft] = own.json("listing", "drafts")
+    [draft] = tidy.json("listing", "drafts")
     base = ("--base", shop.second["release"][:10])
-    error = own.json(
+    error = tidy.json(
         "listing", "resume", draft["draft_id"][:8], "--yes", *base, status=EXIT_REFUSED
     )
     assert "Fraud detection" in error["values"]["reasons"][0]  # its licence forbids it
 
 
-def test_the_same_files_twice_name_the_own_listing(own, tmp_path):
-    status, out = own.refused(tmp_path / "w.safetensors", "--as-is")
+def test_the_same_files_twice_name_the_own_listing(tidy, kept):
+    first, path = kept
+    status, out = tidy.refused(path, "--as-is")
     assert status == EXIT_REFUSED
-    assert own.first["listing"] in out[1]
+    assert first["listing"] in out[1]
     assert "hanse listing resume" in out[-1]
 
 
@@ -457,17 +466,17 @@ def test_a_listing_is_amended_paused_opened_and_withdrawn(own):
     assert "二号模型" in own.out[0]
 
 
-def test_an_amendment_that_breaks_rules_says_all_of_them(own):
-    short = own.first["listing"][:8]
-    error = own.run("listing", "amend", short, "--price", "-1", "--tag", "!", "--yes")
-    assert (error, len(own.out)) == (EXIT_REFUSED, 2)
-    assert own.run("listing", "amend", short, "--valid-until", "soon", "--yes") == EXIT_REFUSED
-    assert own.run("listing", "amend", short, "--yes") == EXIT_REFUSED
-    assert "Nothing" in own.out[0]
+def test_an_amendment_that_breaks_rules_says_all_of_them(bob, kept):
+    short = kept[0]["listing"][:8]
+    error = bob.run("listing", "amend", short, "--price", "-1", "--tag", "!", "--yes")
+    assert (error, len(bob.out)) == (EXIT_REFUSED, 2)
+    assert bob.run("listing", "amend", short, "--valid-until", "soon", "--yes") == EXIT_REFUSED
+    assert bob.run("listing", "amend", short, "--yes") == EXIT_REFUSED
+    assert "Nothing" in bob.out[0]
 
 
 def test_a_retired_listing_names_its_successor(own, tmp_path):
-    second = own.publish(weights(tmp_path / "two.safetensors"), name="Two")
+    second = own.publish(weights(tmp_path / "two.safetensors"), *UNTESTED, name="Two")
     first = own.first["listing"]
     assert own.run("listing", "retire", first, "--successor", first, "--yes") == EXIT_REFUSED
     own.ok("listing", "retire", first, "--successor", second["listing"][:12], "--yes")
@@ -476,7 +485,8 @@ def test_a_retired_listing_names_its_successor(own, tmp_path):
 
 def test_a_listing_that_expired_leaves_the_results_until_it_is_renewed(tmp_path):
     own = Shop(tmp_path / "cleo", "Cleo")
-    listing = own.publish(weights(tmp_path / "w.safetensors"), name="Bob")["listing"]
+    path = weights(tmp_path / "w.safetensors")
+    listing = own.publish(path, *UNTESTED, name="Bob")["listing"]
     own.term.clock.advance(YEAR_MS + 1)
     assert "Found: 0" in own.ok("listing", "search", "Bob")
     assert "Found: 1" in own.ok("listing", "search", "Bob", "--expired")
@@ -493,7 +503,7 @@ def test_a_new_release_keeps_what_is_not_said_and_tells_what_changed(own, tmp_pa
         card.write_text(f'[[claims]]\nmetric = "accuracy"\nvalue = {value}\n', "utf-8")
         path = weights(tmp_path / f"r{number}.safetensors")
         arguments = ("--listing", own.first["listing"][:8], "--card", card, "--notes", "better")
-        made = own.json("listing", "publish", path, "--yes", "--as-is", *arguments)
+        made = own.json("listing", "publish", path, "--yes", "--as-is", *UNTESTED, *arguments)
         assert made["listing"] == own.first["listing"]
     shown = own.json("listing", "show", own.first["listing"])
     row = shown["listing"]["row"]
@@ -602,7 +612,7 @@ def test_facets_are_counted_in_the_words_of_the_language(shop, language):
 
 def test_a_search_is_kept_looked_at_and_forgotten(tidy, tmp_path):
     tidy.ok("listing", "search", "--sector", "retail", "--save", "零售模型")
-    more = ("--sector", "retail")
+    more = ("--sector", "retail", *UNTESTED)
     tidy.publish(weights(tmp_path / "f.safetensors"), *more, name="Shelf")
     [kept] = tidy.json("listing", "searches")
     assert (kept["name"], kept["new"]) == ("零售模型", 1)
@@ -739,7 +749,7 @@ def test_damage_is_found_and_mended_from_the_sealed_form(own, tmp_path):
 
 def test_what_cannot_be_mended_is_no(tmp_path):
     own = Shop(tmp_path / "dan", "Dan")
-    own.publish(weights(tmp_path / "w.safetensors"))
+    own.publish(weights(tmp_path / "w.safetensors"), *UNTESTED)
     for path in (own.folder / "store" / "blobs").rglob("*"):
         if path.is_file():
             path.chmod(0o600)

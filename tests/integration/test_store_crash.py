@@ -16,7 +16,7 @@ from tests.fakes.appender import append, check_whole, feed_of
 
 ROOT = Path(__file__).parents[2]
 KILLS = 5
-FEED = 1500
+FEED = 600
 WAL_FILE = DATABASE_FILE + "-wal"
 
 

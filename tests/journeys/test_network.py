@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,32 +18,39 @@ import psutil
 import pytest
 
 from hanse.core.artifacts.sealing import check_sealed
+from hanse.core.engine.executor import Executor
 from hanse.core.engine.home import Home
 from hanse.core.engine.ports import NetworkOffline, NoPeer, PortTaken
+from hanse.core.engine.trials import Trials
+from hanse.core.engine.trying.buyer import Question
+from hanse.core.engine.trying.data import OwnData
 from hanse.core.errors import AccountLocked, CopiedDisk
 from hanse.core.ledger.feed_file import ClaimedHead, write_feed_file
 from hanse.core.ledger.kinds import Message1
 from hanse.core.market.catalogue_query import CatalogueQuery
+from hanse.core.market.samples import sample_model
+from hanse.core.model.addresses import PeerAddress, Reach
 from hanse.core.model.control import Control
 from hanse.core.model.delivery import DeliveryState
-from hanse.core.model.network import Path, TransferState
-from hanse.network.addresses import parse_address, peer_id_text
+from hanse.core.model.network import Met, Path, TransferState
+from hanse.network.addresses import parse_address
+from hanse.network.service import NetworkService
 from tests.fakes.author import Author
 from tests.fakes.chance import SeededChance
 from tests.fakes.clock import FakeClock
 from tests.fakes.content import MIB
 from tests.fakes.online import LOOPBACK, online
-from tests.fakes.people import START_MS, Person, digest
+from tests.fakes.people import START_MS, Person
 from tests.fakes.shop import (
     AS_IS,
     body_of,
     check_whole,
-    described,
     manifests,
     plain_weights,
     publish,
     seller,
 )
+from tests.fakes.trial_shop import EVERY_WAY, in_process, offer_sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,17 +93,6 @@ def agreed(*everybody: Online) -> None:
     first = everybody[0]
     first.until(lambda: all(heads(it) == heads(first) for it in everybody[1:]))
     first.until(lambda: len({digest_of(it) for it in everybody}) == 1)
-
-
-def difference(one, two):
-    from hanse.core.store.projection_reads import TABLES
-    from sqlalchemy import select
-    out=[]
-    with one.engine.context.store.reads() as a, two.engine.context.store.reads() as b:
-        for t in TABLES:
-            x=set(map(str,a._connection.execute(select(t)).all())); y=set(map(str,b._connection.execute(select(t)).all()))
-            if x!=y: out.append((t.name,sorted(x-y),sorted(y-x)))
-    return out
 
 
 def digest_of(one: Online) -> bytes:
@@ -265,9 +262,7 @@ def test_mail_waits_at_the_readers_own_node_until_he_comes(
         meet(old, keeper)
         meet(reader, keeper)
         agreed(old, reader, keeper)
-        reader.engine.accounts.revoke(
-            old.engine.context.device, bert.phrase, reason="stolen"
-        )
+        reader.engine.accounts.revoke(old.engine.context.device, bert.phrase, reason="stolen")
         agreed(old, reader, keeper)
     sender = stack.enter_context(online(anna))
     meet(sender, keeper)
@@ -483,9 +478,7 @@ def test_what_a_stranger_writes_beyond_the_rate_is_held_and_not_shown(
 # --- ways to each other ---------------------------------------------------------------------------
 
 
-def test_two_who_know_only_a_relay_speak_through_it(
-    tmp_path: File, three: list[Person], stack: ExitStack
-) -> None:
+def test_two_who_know_only_a_relay_speak_through_it(three: list[Person], stack: ExitStack) -> None:
     anna, bert, cleo = three
     middle = stack.enter_context(online(cleo, NODE))
     one, two = (stack.enter_context(online(it, LOOPBACK)) for it in (anna, bert))
@@ -573,3 +566,187 @@ def test_a_seller_is_found_by_who_knows_only_a_node(
     fetched(buyer, release)
     assert path_to(buyer, shop) in {Path.DIRECT, Path.LAN}
     check_files(buyer.engine, release)
+
+
+def test_three_in_a_row_meet_through_the_one_between(
+    three: list[Person], stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Only public places are passed on, and a test has none: here loopback counts as public.
+    monkeypatch.setattr(PeerAddress, "reach", property(lambda _: Reach.PUBLIC))
+    one, middle, last = (stack.enter_context(online(it, NODE)) for it in three)
+    middle.network.add(link(last)).result(SOON)
+    one.network.add(link(middle)).result(SOON)
+    device = last.engine.context.device
+    one.until(lambda: any(it.device == device for it in one.engine.peering.views()))
+    assert one.engine.peering.view(device).met is Met.EXCHANGE
+    agreed(one, middle, last)
+
+
+# --- off, and off again ---------------------------------------------------------------------------
+
+
+def test_without_a_network_nothing_listens_and_everything_else_works(
+    tmp_path: File, clock: FakeClock
+) -> None:
+    before = sockets()
+    anna = seller(tmp_path)
+    with anna.open() as engine:
+        release = publish(engine, plain_weights(tmp_path / "files"), preparation=AS_IS).release
+        assert sockets() == before
+    bo = Person.make(tmp_path, "bo", clock)
+    with online(anna) as shop, online(bo) as buyer:
+        meet(buyer, shop)
+        assert len(sockets() - before) >= 4  # two that listen, and both ends of a connection
+        assert buyer.network.stop()
+        assert not buyer.network.is_online
+        shop.until(lambda: not shop.network.connections())
+        assert not buyer.network.connections()
+        assert not buyer.network.health()["is_alive"]
+        for asked in (buyer.network.add(link(shop)), buyer.network.sync()):
+            with pytest.raises(NetworkOffline):
+                asked.result(SOON)
+        buyer.network.announce()
+        buyer.network.fetch(release)
+        buyer.network.post()
+        write(buyer, "written while off")
+        entry = whisper(buyer.engine, anna.view.identity)
+        assert delivery(buyer.engine, entry) is DeliveryState.QUEUED
+        assert buyer.engine.catalogue.search(CatalogueQuery()).count == 1
+        assert shop.network.stop()
+        assert sockets() == before
+    with online(bo) as buyer, online(anna) as shop:  # what was written while off leaves now
+        meet(buyer, shop)
+        assert about(shop, buyer) == "written while off"
+        buyer.until(lambda: delivery(buyer.engine, entry) is DeliveryState.ACKNOWLEDGED)
+    assert sockets() == before
+
+
+def test_a_locked_account_has_no_network(three: list[Person]) -> None:
+    before = sockets()
+    executor = Executor(1)
+    with three[0].open(unlocked=False) as engine:
+        with pytest.raises(AccountLocked):
+            NetworkService(engine, executor, LOOPBACK, lambda _: None)
+        assert sockets() == before
+    executor.close()
+
+
+def test_a_port_that_is_taken_is_named_and_the_rest_goes_on(
+    three: list[Person], stack: ExitStack
+) -> None:
+    one, other = (stack.enter_context(online(it)) for it in three[:2])
+    port = parse_address(one.addresses[0]).port
+    third = stack.enter_context(three[2].open())
+    executor = Executor(1)
+    stack.callback(executor.close)
+    settings = replace(LOOPBACK, listen=(f"/ip4/127.0.0.1/tcp/{port}",))
+    network = NetworkService(third, executor, settings, lambda _: None)
+    with pytest.raises(PortTaken) as caught:
+        network.start().result(SOON)
+    assert caught.value.values == {"port": port}
+    assert network.stop()
+    assert not network.is_online
+    third.accounts.edit_profile(about="all the same")
+    assert third.accounts.profile().about == "all the same"
+    meet(other, one)
+
+
+def test_ten_lives_of_one_account_leave_nothing_behind(
+    three: list[Person], stack: ExitStack
+) -> None:
+    anna, bo, _ = three
+    friend = stack.enter_context(online(anna))
+    threads, open_before = set(threading.enumerate()), sockets()
+    for life in range(10):
+        with online(bo) as one:
+            one.network.add(link(friend)).result(SOON)
+            write(one, f"life {life}")
+            write(friend, f"life {life}")
+            friend.until(lambda life=life, one=one: about(friend, one) == f"life {life}")
+            agreed(one, friend)
+            write(one, f"after {life}")  # and it stops under way
+    friend.until(lambda: not friend.network.connections())
+    assert sockets() == open_before
+    left = [
+        it.name
+        for it in set(threading.enumerate()) - threads
+        if not it.name.startswith("Trio thread") and "_background_cleanup" not in it.name
+    ]
+    assert not left
+    with friend.engine.context.store.reads() as reads:
+        assert not reads.forks.count()
+
+
+# --- trials ---------------------------------------------------------------------------------------
+
+
+class QuickClock(FakeClock):
+    """A minute passes in a second and a half."""
+
+    def now_ms(self) -> int:
+        return super().now_ms() + int(time.monotonic() * 40_000)
+
+
+def test_a_model_is_tried_sealed_and_asked_over_a_network_that_restarts(
+    tmp_path: File, stack: ExitStack
+) -> None:
+    clock = QuickClock(START_MS)
+    anna = Person.make(tmp_path, "anna", clock)
+    with anna.open() as engine:
+        engine.accounts.confirm_phrase(anna.phrase)
+        published = offer_sample(engine, tmp_path, "fraud-detection", EVERY_WAY, untested=True)
+    bert = Person.make(tmp_path, "bert", clock)
+    rows = tmp_path / "rows.csv"
+    rows.write_bytes(sample_model("fraud-detection").rows())
+    release = published.release
+    buyer = stack.enter_context(online(bert))
+    with_model(buyer.engine)
+
+    with online(anna) as shop:
+        with_model(shop.engine)
+        meet(buyer, shop)
+        fetched(buyer, release)
+        buying = buyer.engine.trials
+        peer = buyer.network.trial(anna.view.identity)
+        trial = buying.buying.start(release, "sealed", Control()).trial
+        assert buying.carry(trial, peer, Control()).runs_most == 3
+        found = buying.sealed.evaluate(trial, OwnData(rows), Control(), ("accuracy",))
+        assert found.rows[0].value_micro > 900_000
+
+        question = Question(OwnData(rows), 900_000, 100_000)
+        asked = buying.buying.start(release, "answers", Control(), question).trial
+        begun = threading.Event()
+        control = Control(lambda *_: begun.set())
+        carrying = Future()
+
+        def carry() -> None:
+            try:
+                carrying.set_result(buying.carry(asked, peer, control))
+            except Exception as error:  # noqa: BLE001 - looked at below
+                carrying.set_exception(error)
+
+        threading.Thread(target=carry, name="carrying").start()
+        assert begun.wait(SOON)
+        buyer.until(lambda: carrying.done() or buying.buying.show(asked).answers)
+        assert shop.network.stop()
+    stopped = carrying.exception(SOON)
+    assert stopped is None or isinstance(stopped, NoPeer), stopped
+    before = buying.buying.show(asked)
+    assert before.over or stopped is not None
+
+    with online(anna) as shop:
+        with_model(shop.engine)
+        meet(buyer, shop)
+        view = buying.carry(asked, peer, Control())
+        assert view.over == "decided"
+        assert buying.verdict(asked).word == "passed"
+        (sold,) = [it for it in shop.engine.trials.page("seller") if it.trial == asked]
+        assert sold.answers >= view.answers  # what was signed and got lost is given again
+        again = buying.carry(asked, peer, Control())
+        assert again.answers == view.answers
+        (same,) = [it for it in shop.engine.trials.page("seller") if it.trial == asked]
+        assert same.answers == sold.answers
+
+
+def with_model(engine: Engine) -> None:
+    engine.trials = Trials(engine.context, engine.content, in_process("fraud-detection"))

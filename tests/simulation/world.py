@@ -154,6 +154,10 @@ class World:
         for _ in range(self.steps):
             self._event()
         self._cut_off()
+        if "torn" in self.faults and self.chance.random() < 0.7:
+            self._lose_what_left()
+            for _ in range(self.steps // 4):
+                self._event()
         self._calm()
         self._check()
         return self.figures
@@ -352,6 +356,16 @@ class World:
         # One machine with a bad disk: where every copy may vanish, nothing can be promised.
         self._kill(self.peers[0], self.chance)
 
+    def _lose_what_left(self) -> None:
+        """Tear the disk of the first Device behind what it wrote and somebody has taken."""
+        victim, other = self.peers[:2]
+        self._open(victim.device, other.device)
+        self._run_until_idle()
+        if victim.may_sign:
+            victim.write(self.chance, [other.identity])
+            self._run_until_idle()
+        self._tear()
+
     def _kill(self, peer: SimPeer, tear: random.Random | None) -> None:
         self._break_all(lambda it: it.joins(peer.device))
         peer.crash(tear)
@@ -402,24 +416,28 @@ class World:
     # --- how it ends ----------------------------------------------------------------------------
 
     def _cut_off(self) -> None:
-        """Let who withholds and who floods go on until nobody listens any more."""
+        """Let the foes have their say, until nobody listens to who withholds and who floods."""
         self.away = frozenset()
         for foe in self.foes:
-            if not foe.is_to_be_cut:
-                continue
-            for peer in self.peers[:1]:
+            for peer in self.peers[: 1 if foe.is_to_be_cut else 2]:
                 if foe.device not in peer.sessions:
                     self._open(foe.device, peer.device)
-            for _ in range(_CUT_ROUNDS):
-                self._run_until_idle()
-                if not foe.sessions:
-                    break
-                for session in tuple(foe.sessions.values()):
-                    foe.agitate(session)
-                self._run_until_idle()
-                self.clock.advance(10_000)
-                for peer in self.peers:
-                    peer.tick()
+        self._run_until_idle()
+        loud = [foe for foe in self.foes if foe.is_to_be_cut]
+        for _ in range(_CUT_ROUNDS):
+            sessions = [it for foe in loud for it in foe.sessions.values() if not it.is_over]
+            if not sessions:
+                break
+            for session in sessions:
+                foe = session.party
+                assert isinstance(foe, Foe)
+                foe.agitate(session)
+            self._run_until_idle()
+            self.clock.advance(10_000)
+            for peer in self.peers:
+                peer.tick()
+            self._run_until_idle()
+        for foe in loud:
             assert not foe.sessions, self.says(f"the {foe} is still listened to")
 
     def _calm(self) -> None:

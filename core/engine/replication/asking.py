@@ -6,6 +6,8 @@
   Nothing is asked for that could not be kept.
 * Bodies come along where all of them are wanted.  Of a stranger they are asked for one by one: only
   the kinds a market needs.
+* Of another Device of this Identity every Private body is asked for: a stranger's first word may
+  have reached that one alone.  What is not for us is not kept.
 * A claim that differs from what is held where both hold something is a Fork to be shown, or one
   that is known here and grew.
 """
@@ -16,6 +18,7 @@ from collections import OrderedDict
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
+from hanse.core.engine.replication.showing import speaker
 from hanse.core.engine.replication.values import MissingBodies, Wanted, WantedRange
 from hanse.core.ledger.entry import is_private_kind
 from hanse.core.ledger.quotas import Tier, allowance
@@ -218,17 +221,25 @@ class Asking:
 
     # --- Bodies -----------------------------------------------------------------------------
 
-    def missing(self, held: Repositories, after: int) -> MissingBodies:
-        """Return Bodies that are missing here, one page of them."""
-        ids, up_to, more = held.arrivals.missing(after, is_body_wanted)
+    def missing(self, held: Repositories, device: AuthorKey, after: int) -> MissingBodies:
+        """Return Bodies that are missing here and to be asked of a Peer, one page of them."""
+        is_own = self._is_own(held, device)
+
+        def is_wanted(tier: Tier, body_bytes: int, kind: str) -> bool:
+            return (is_own and is_private_kind(kind)) or is_body_wanted(tier, body_bytes, kind)
+
+        ids, up_to, more = held.arrivals.missing(after, is_wanted)
         return MissingBodies(tuple(ids), up_to, more)
 
-    def is_body_wanted(self, held: Repositories, taken: TakenEntry) -> bool:
-        """Say whether the Body of an Entry that came without one is to be asked for."""
+    def is_body_wanted(self, held: Repositories, device: AuthorKey, taken: TakenEntry) -> bool:
+        """Say whether the Body of an Entry that came without one is to be asked of its Peer."""
         if is_private_kind(taken.entry.kind):
-            return taken.tier is Tier.NEAR
+            return taken.tier is Tier.NEAR or self._is_own(held, device)
         held_bytes = held.feeds.body_bytes(taken.entry.author)
         return is_body_wanted(taken.tier, held_bytes, taken.entry.kind)
+
+    def _is_own(self, held: Repositories, device: AuthorKey) -> bool:
+        return speaker(held, device) == self._context.identity
 
     def missing_of(self, held: Repositories, feeds: Iterable[FeedRow]) -> list[EntryId]:
         """Return Bodies that are missing of these Feeds, up to one page."""

@@ -242,7 +242,7 @@ class Taking:
                 self._tiering.refresh(uow)
             self._tiering.settle(uow, _SETTLED_AT_ONCE)
             ranges = self._ranges_after(uow, device, acceptor, frozen)
-            bodies = self._bodies_after(uow, acceptor, asks_bodies=asks_bodies)
+            bodies = self._bodies_after(uow, device, acceptor, asks_bodies=asks_bodies)
             if cursor is not None:
                 uow.peers.keep_cursor(device, cursor)
             uow.commit()
@@ -334,7 +334,7 @@ class Taking:
         return ranges
 
     def _bodies_after(
-        self, uow: UnitOfWork, acceptor: Acceptor, *, asks_bodies: bool
+        self, uow: UnitOfWork, device: AuthorKey, acceptor: Acceptor, *, asks_bodies: bool
     ) -> list[EntryId]:
         bodies: list[EntryId] = []
         if asks_bodies:
@@ -342,7 +342,7 @@ class Taking:
                 it.entry.entry_id
                 for it in acceptor.taken
                 if it.body_state in {BodyState.ABSENT, BodyState.PRIVATE}
-                and self._asking.is_body_wanted(uow, it)
+                and self._asking.is_body_wanted(uow, device, it)
             )
         # Who was revoked may have erased what counts again, and is wanted again.
         for identity in sorted(

@@ -176,6 +176,7 @@ def test_hints_of_one_author_count_once_in_ten_seconds(people):
         anna.write("Anna the second")
         bo.sync.hint(anna.head())
         await agreed(anna, bo)
+        await trio.sleep(1)  # bo tells anna what it holds of her, and she looks for news then
         anna.write("Anna the third")
         bo.sync.hint(anna.head())
         await trio.sleep(5)
