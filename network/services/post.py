@@ -82,9 +82,7 @@ class PostService:
         self._posting = surroundings.engine.posting
         self._reach = reach
         self._may_leave = may_leave
-        self._desk = PostDesk(
-            surroundings, self._brought_by, self._is_held, lambda: self.on_taken()
-        )
+        self._desk = PostDesk(surroundings, self._brought_by, self._is_held, self._is_taken)
         self._readers = trio.CapacityLimiter(_READERS_AT_ONCE)
         self._busy: set[IdentityId] = set()
         self._collecting: set[AuthorKey] = set()
@@ -172,6 +170,9 @@ class PostService:
     def _is_held(self, entry_id: EntryId) -> None:
         self._to_push.add(entry_id)
         self._woken.set()
+
+    def _is_taken(self) -> None:
+        self.on_taken()
 
     async def _identity_of(self, device: AuthorKey) -> IdentityId | None:
         return await self._at.read(lambda: self._posting.identity_of(device))
