@@ -43,7 +43,7 @@ from hanse.network.wire.sync_messages import (
     write,
 )
 from tests.fakes.author import Author
-from tests.fakes.sync_pair import _NOTHING, MemoryLedger, entry, id_of, key
+from tests.fakes.sync_pair import _NOTHING, MemoryLedger, entry, key
 from tests.simulation.sim_shell import UNANSWERED, Party, Session, Stream
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hanse.core.ledger.entry import CheckedEntry
-    from hanse.core.model.ids import EntryId
     from hanse.network.wire.sync_actions import Action
 
 _BURST: Final = 6

@@ -374,9 +374,7 @@ class SimPeer(Party):
             case PassFork():
                 for other in tuple(self.sessions.values()):
                     if other is not session:
-                        other.step(
-                            partial(other.exchange.show_fork, action.author, action.proof)
-                        )
+                        other.step(partial(other.exchange.show_fork, action.author, action.proof))
                 return UNANSWERED
             case _:
                 pass

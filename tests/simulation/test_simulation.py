@@ -29,7 +29,7 @@ TRIES = 6  # seeds in which a broken exchange must have been noticed
 
 @pytest.fixture(scope="module")
 def base() -> Iterator[Path]:
-    memory = Path("/dev/shm")  # noqa: S108 - a file system in memory, where there is one
+    memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         yield Path(name)
 

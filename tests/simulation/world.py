@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from functools import partial
 from hashlib import sha256
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
@@ -27,7 +26,6 @@ from hanse.core.limits import (
     SYNC_ANSWER_SIZE_BYTES_MAX,
     SYNC_OPEN_BYTES_MAX,
 )
-from hanse.network.wire.sync_actions import Ending
 from tests.fakes.author import Writer
 from tests.fakes.chance import SeededChance
 from tests.fakes.clock import FakeClock
@@ -36,7 +34,7 @@ from tests.simulation.sim_peer import RENEW_MS, SimPeer, Template
 from tests.simulation.sim_shell import WINDOW_BYTES, Session, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from hanse.core.ledger.entry import CheckedEntry
@@ -78,6 +76,10 @@ class Figures:
     happened: dict[str, int] = field(default_factory=dict)
 
 
+def _name(event: Callable[[], None]) -> str:
+    return event.__name__.strip("_")
+
+
 class World:
     """Everybody, and everything between them."""
 
@@ -89,13 +91,18 @@ class World:
         *,
         faults: frozenset[str] | None = None,
         steps: int = STEPS,
+        often: Mapping[str, int] | None = None,
     ) -> None:
-        """Make the world of ``seed`` below ``base``; ``faults`` are drawn if none are named."""
+        """Make the world of ``seed`` below ``base``; ``faults`` are drawn if none are named.
+
+        ``often`` weighs events otherwise, by name.
+        """
         self.seed = seed
         self.chance = chance = random.Random(f"world {seed}")
         drawn = frozenset(it for it in sorted(FAULTS) if chance.random() < 0.6)
         self.faults = drawn if faults is None else faults
         self.steps = steps
+        self.often = often or {}
         self.clock = FakeClock(START_MS + chance.randrange(10**9))
         self.figures = Figures()
         self._trace = sha256()
@@ -181,9 +188,10 @@ class World:
             (self._tear, 3 if "torn" in self.faults else 0),
             (self._relink, 2 if "links" in self.faults else 0),
         ]
-        events, weights = zip(*weighted, strict=True)
+        events = [event for event, _ in weighted]
+        weights = [self.often.get(_name(event), weight) for event, weight in weighted]
         chosen = chance.choices(events, weights)[0]
-        name = chosen.__name__.strip("_")
+        name = _name(chosen)
         self.figures.happened[name] = self.figures.happened.get(name, 0) + 1
         self._note(name)
         chosen()
@@ -228,8 +236,7 @@ class World:
         self.streams = [
             it
             for it in self.streams
-            if not it.is_accepted
-            or any(session.stream is it for session in self._sessions())
+            if not it.is_accepted or any(session.stream is it for session in self._sessions())
         ]
 
     def _look_at_memory(self, session: Session) -> None:
@@ -345,8 +352,9 @@ class World:
     def _relink(self) -> None:
         self.links = self._links()
         self._break_all(
-            lambda it: frozenset((it.dialler, it.dialled)) not in self.links
-            and self.chance.random() < 0.7
+            lambda it: (
+                frozenset((it.dialler, it.dialled)) not in self.links and self.chance.random() < 0.7
+            )
         )
 
     def _crash(self) -> None:
@@ -446,7 +454,9 @@ class World:
         self.away = frozenset()
         foes = {foe.device for foe in self.foes}
         self._break_all(lambda it: bool(foes & {it.dialler, it.dialled}))
-        self.links = {it for it in self._links() if not it & foes}
+        # The same links as before: who met now for the first time would compare everything, and
+        # so find what was lost on the way.
+        self.links = {it for it in self.links if not it & foes}
         self._settle()
         if any(self._is_held_back(peer) for peer in self.peers):
             # Who left something once needs three that know nothing of it.
@@ -490,9 +500,7 @@ class World:
 
     def _is_at_rest(self) -> bool:
         sessions = self._sessions()
-        joined = {
-            frozenset((it.party.device, it.device)) for it in sessions if it.end is None
-        }
+        joined = {frozenset((it.party.device, it.device)) for it in sessions if it.end is None}
         return self.links <= joined and all(it.is_settled for it in sessions)
 
     def _run_until_idle(self) -> None:
