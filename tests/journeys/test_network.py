@@ -110,15 +110,6 @@ def path_to(one: Online, other: Online) -> Path | None:
     return next((it.path for it in one.network.connections() if it.device == device), None)
 
 
-def hang_up(one: Online, other: Online) -> None:
-    """Break the connection, as a cable does."""
-
-    async def cut() -> None:
-        await one.network._there().host.hang_up(other.engine.context.device)
-
-    one.network._thread.submit(cut).result(SOON)
-
-
 def write(one: Online, about: str) -> None:
     one.engine.accounts.edit_profile(about=about)
 

@@ -15,7 +15,7 @@ import random
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import combinations
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import pytest
 
@@ -139,7 +139,7 @@ class World:
         for peer in self.peers:
             peer.stop()
 
-    def __enter__(self) -> World:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
