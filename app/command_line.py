@@ -372,10 +372,6 @@ class _Leaf(click.Command):
 
     def __init__(self, line: Line, command: Command) -> None:
         super().__init__(command.words[-1], help=line.say(command.help))
-        self.params = [
-            *(_built(line, parameter) for parameter in command.parameters),
-            *_global_options(line),
-        ]
         self.context_settings = {"allow_extra_args": True}
         self._line = line
         self._command = command
@@ -384,6 +380,14 @@ class _Leaf(click.Command):
         if ctx.args:
             raise UnexpectedArguments(found=" ".join(ctx.args))
         return self._line.act(self._command, ctx.params)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        if not self.params:  # only of the one command that is run: the others are never asked
+            self.params = [
+                *(_built(self._line, parameter) for parameter in self._command.parameters),
+                *_global_options(self._line),
+            ]
+        return super().get_params(ctx)
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         del ctx

@@ -80,7 +80,7 @@ class Replicating:
             since_ms = None if at_ms is None else context.clock.now_ms() - at_ms
             return Greeting(
                 store_epoch=reads.meta.store_epoch(),
-                newest_n=reads.feeds.newest_n(),
+                newest_n=self._showing.newest_n(reads),
                 cursor=cursor,
                 your_head=None
                 if theirs is None
@@ -202,7 +202,9 @@ class Replicating:
     ) -> Taken:
         """Take a checked batch in one transaction; ``cursor`` is kept in the same.  Writes.
 
-        ``with_bodies`` is what was asked.  ``cursor`` goes with the last batch of its rows.
+        ``with_bodies`` is what was asked.  ``cursor`` goes with the last batch of its rows; it is
+        not kept when what is returned names ``ranges`` or ``bodies`` to ask for: then this was not
+        the last one.
         """
         return self._taking.take(device, batch, cursor, with_bodies=with_bodies)
 

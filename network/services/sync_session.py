@@ -144,7 +144,7 @@ class SyncSession:
         self._has_telling = trio.Event()
         self._has_taking = trio.Event()
         self._nursery: trio.Nursery | None = None
-        self._waited: tuple[Waiting, int] | None = None
+        self._waited: tuple[Waiting, int, int] | None = None
         self._left_to: dict[AuthorKey, _Trust] = {}
         self._looking_at: frozenset[AuthorKey] = frozenset()
         self._cursor: KeepCursor | None = None  # not kept yet
@@ -215,11 +215,12 @@ class SyncSession:
                 self._release_frontier()
             await self._do_what_is_due()
             waiting, now_ms = self.exchange.waiting_for, ticks_ms()
+            came = self.exchange.buffered_bytes  # a frame that grows on a slow link is no silence
             if waiting is None:
                 self._waited = None
-            elif self._waited is None or self._waited[0] != waiting:
-                self._waited = (waiting, now_ms)
-            elif now_ms - self._waited[1] >= waiting.seconds * 1000:
+            elif self._waited is None or self._waited[:2] != (waiting, came):
+                self._waited = (waiting, came, now_ms)
+            elif now_ms - self._waited[2] >= waiting.seconds * 1000:
                 self._around.tell("sync_silent", device=self.device.hex(), waiting=waiting.what)
                 self.step(self.exchange.overdue)
 

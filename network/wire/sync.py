@@ -201,6 +201,11 @@ class SyncExchange:
         return is_open and len(self._deliveries) < SYNC_DELIVERIES_OPEN_MAX
 
     @property
+    def buffered_bytes(self) -> int:
+        """Return how much of a frame has come that is not whole yet: a slow answer, no silence."""
+        return self._reader.held_bytes
+
+    @property
     def waiting_for(self) -> Waiting | None:
         """Return what the other side owes us, if anything."""
         if self._phase is Phase.HELLO:

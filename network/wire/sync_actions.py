@@ -155,6 +155,7 @@ class ShowOwnHead:
 class Take:
     """Check and take a batch, and ``cursor`` with it; the result is a ``Taken``.
 
+    ``cursor`` is kept only if the ``Taken`` names nothing to ask for.
     Two may be open: the second may be checked while the first is written.
     """
 

@@ -302,7 +302,11 @@ class Asking:
 
     def taken(self, taken: Taken) -> None:
         """Go on after a batch; raises ``Forging``."""
-        _, batches = self._taking.popleft()
+        action, batches = self._taking.popleft()
+        if isinstance(action, Take) and action.cursor is not None:
+            assert self._page is not None
+            # A cursor is not kept before what it led to, or a crash would lose that.
+            self._page.is_cursor_kept = not (taken.ranges or taken.bodies)
         for batch in batches:
             batch.of.batches -= 1
             self._close_if_done(batch.of)

@@ -266,7 +266,7 @@ class MemoryLedger:
                 forks += self._fork(AuthorKey(author), sent.header).forks
             else:
                 outcome.known += 1
-        if action.cursor is not None:
+        if action.cursor is not None and not self.missing_bodies:
             self.cursors[peer] = action.cursor
         return Taken(outcome, bodies=tuple(self.missing_bodies), forks=forks)
 

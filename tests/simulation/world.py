@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Final, Self
 
 import pytest
@@ -52,8 +52,10 @@ HELD_BYTES: Final = (
 #: What may be in flight: a window each way, which a frame may overrun once it was begun.
 IN_FLIGHT_BYTES: Final = 2 * (WINDOW_BYTES + FRAME_SIZE_BYTES_MAX)
 STEPS: Final = 240
+STEPS_SMALL: Final = 140
 _QUIET_STEPS: Final = 60_000  # in which everything has to come to rest
-_DEEP_EVERY: Final = 64
+_DEEP_EVERY: Final = 64  # steps, since looking at every object takes as long as some of them
+_DEEP_EVERY_OF_FOES: Final = 12
 _CUT_ROUNDS: Final = 80
 
 
@@ -90,24 +92,27 @@ class World:
         templates: list[Template],
         *,
         faults: frozenset[str] | None = None,
-        steps: int = STEPS,
+        steps: int | None = None,
+        is_small: bool = False,
         often: Mapping[str, int] | None = None,
     ) -> None:
         """Make the world of ``seed`` below ``base``; ``faults`` are drawn if none are named.
 
-        ``often`` weighs events otherwise, by name.
+        A small one has fewer peers, faults and steps.  ``often`` weighs events otherwise, by name.
         """
         self.seed = seed
         self.chance = chance = random.Random(f"world {seed}")
-        drawn = frozenset(it for it in sorted(FAULTS) if chance.random() < 0.6)
+        drawn = frozenset(
+            it for it in sorted(FAULTS) if chance.random() < (0.4 if is_small else 0.6)
+        )
         self.faults = drawn if faults is None else faults
-        self.steps = steps
+        self.steps = steps or (STEPS_SMALL if is_small else STEPS)
         self.often = often or {}
         self.clock = FakeClock(START_MS + chance.randrange(10**9))
         self.figures = Figures()
         self._trace = sha256()
         bodies = Writer(Signer.from_seed(bytes(32)), SeededChance(f"bodies {seed}"))
-        count = chance.choice((4, 4, 4, 4, 5, 6))
+        count = 4 if is_small else chance.choice((4, 4, 4, 4, 5, 6))
         self.peers: list[SimPeer] = []
         is_acquainted = chance.random() < 0.7
         for template in templates[:count]:
@@ -250,7 +255,7 @@ class World:
         )
         held = session.queued_bytes()
         is_foe = isinstance(self.parties[session.device], Foe)
-        if is_foe or figures.steps % _DEEP_EVERY == 0:
+        if figures.steps % (_DEEP_EVERY_OF_FOES if is_foe else _DEEP_EVERY) == 0:
             held = session.held_bytes()
         figures.held_bytes = max(figures.held_bytes, held)
         assert held <= HELD_BYTES, self.says(f"a session of {session.party} holds {held} bytes")
@@ -457,6 +462,10 @@ class World:
         # The same links as before: who met now for the first time would compare everything, and
         # so find what was lost on the way.
         self.links = {it for it in self.links if not it & foes}
+        # A stopped Device passes on all but what it lost of its own Feed, which it never takes in.
+        sound = [peer.device for peer in self.peers if peer.may_sign]
+        if len(sound) < len(self.peers):
+            self.links |= {frozenset(it) for it in pairwise(sound)}
         self._settle()
         if any(self._is_held_back(peer) for peer in self.peers):
             # Who left something once needs three that know nothing of it.

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.stats import binom, binomtest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,6 +170,8 @@ def spread(values: Array, estimate: float) -> tuple[float, float] | None:
 def _wilson(hits: int, counted: int) -> Interval:
     if counted == 0:
         return Interval(None, None, "")
+    from scipy.stats import binomtest  # noqa: PLC0415 - takes half a second
+
     found = binomtest(hits, counted).proportion_ci(confidence_level=LEVEL, method="wilson")
     return Interval(float(found.low), float(found.high), "wilson")
 
@@ -196,6 +197,8 @@ def _counted(ordered: Array, share: float) -> Interval:
     """Return the interval of a quantile by the places it may have in the sample (binomial)."""
     edge = (1 - LEVEL) / 2
     n = len(ordered)
+    from scipy.stats import binom  # noqa: PLC0415 - takes half a second
+
     low, high = (int(binom.ppf(one, n, share)) for one in (edge, 1 - edge))
     return Interval(float(ordered[max(0, low - 1)]), float(ordered[min(n - 1, high)]), "order")
 

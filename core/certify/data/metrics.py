@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.stats import rankdata
 
 from hanse.core.certify.data.intervals import ROWS_DRAWN_MOST, Summed
 from hanse.core.certify.data.plan import base_of, parameter_of
@@ -188,6 +187,8 @@ def _of_positive(judged: Judged) -> tuple[Array, Array]:
 def _in_order(scores: Array, bins: int) -> tuple[Array, int]:
     """Return for each score its place among the different ones, or in so many equal bins."""
     if bins:
+        from scipy.stats import rankdata  # noqa: PLC0415 - takes half a second
+
         ranks = rankdata(scores, method="average")
         return np.minimum((ranks * bins / (len(scores) + 1)).astype(np.int64), bins - 1), bins
     values, places = np.unique(scores, return_inverse=True)

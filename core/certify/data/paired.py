@@ -14,7 +14,6 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.stats import binomtest, norm
 
 from hanse.core.certify.data.intervals import resampled, spread, units_of
 
@@ -90,6 +89,8 @@ def mcnemar(first: Array, second: Array) -> float:
     only_second = int(np.count_nonzero(second & ~first))
     if only_first + only_second == 0:
         return 1.0
+    from scipy.stats import binomtest  # noqa: PLC0415 - takes half a second
+
     return float(binomtest(only_first, only_first + only_second, 0.5).pvalue)
 
 
@@ -108,6 +109,8 @@ def _normal(value: float, apart: Array) -> float:
     error = float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
     if not np.isfinite(value) or error == 0.0:
         return 1.0 if value == 0 or not np.isfinite(value) else 0.0
+    from scipy.stats import norm  # noqa: PLC0415 - takes half a second
+
     return float(2 * norm.sf(abs(value) / error))
 
 

@@ -85,6 +85,14 @@ class Showing:
             up_to = max(n, hidden - 1)
         return HeadsPage(tuple(rows), up_to, found.more)
 
+    def newest_n(self, held: Repositories) -> int:
+        """Return up to which arrival others may be told, or compare with us.
+
+        It stays before own Entries that are held back: whoever compares now goes on from there.
+        """
+        newest, hidden = held.feeds.newest_n(), self._first_hidden(held)
+        return newest if hidden is None else min(newest, hidden - 1)
+
     def frontier(self, held: Repositories, interest: Interest) -> tuple[HeadClaim, ...]:
         """Return what is held of every Feed, by Author."""
         wanted = None if interest.authors is None else frozenset(interest.authors)

@@ -136,7 +136,7 @@ class Taking:
         *,
         with_bodies: bool,
     ) -> Taken:
-        """Take a checked batch in; ``cursor`` is kept in the same transaction."""
+        """Take a checked batch in, and ``cursor`` with it where nothing is left to ask for."""
         late = [recall_entry(it.header, it.sig, it.body) for it in batch.known if it.body]
         taken = self._take(
             device,
@@ -243,7 +243,8 @@ class Taking:
             self._tiering.settle(uow, _SETTLED_AT_ONCE)
             ranges = self._ranges_after(uow, device, acceptor, frozen)
             bodies = self._bodies_after(uow, device, acceptor, asks_bodies=asks_bodies)
-            if cursor is not None:
+            # Where more is to be asked for, this was not the last of what the cursor stands for.
+            if cursor is not None and not (ranges or bodies):
                 uow.peers.keep_cursor(device, cursor)
             uow.commit()
         late = {it.kind for it in kept if it.body is not None}

@@ -172,6 +172,18 @@ def test_a_person_may_say_that_no_other_copy_runs(opened, anna, bo):
     assert shown(side) == head_of(side).seq
 
 
+def test_who_compares_now_goes_on_before_what_is_held_back(opened, anna, bo):
+    """Else it would be told to nobody who compared meanwhile, before the next one is written."""
+    with anna.open() as engine:
+        exchange(Side.of(engine), opened(bo))
+    side = opened(anna)
+    before = side.replicating.greeting(STRANGERS[0]).newest_n
+    write(side)
+    assert side.replicating.greeting(STRANGERS[0]).newest_n == before
+    side.replicating.confirm_by_hand()
+    assert side.replicating.greeting(STRANGERS[0]).newest_n == before + 1
+
+
 def test_post_is_held_back_like_the_feed(opened, anna, bo):
     with anna.open() as engine:
         exchange(Side.of(engine), opened(bo))

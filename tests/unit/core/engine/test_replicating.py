@@ -151,6 +151,21 @@ def test_the_cursor_is_kept_with_the_last_batch(people):
     assert side.replicating.greeting(other.device).cursor == cursor
 
 
+def test_a_batch_that_leads_to_more_is_not_the_last_one(people):
+    side, other = people("anna"), people("bo")
+    exchange(side, other)
+    before = side.replicating.greeting(other.device).cursor
+    follow(other, side.context.identity)
+    with other.context.store.reads() as reads:
+        head = reads.feeds.get(other.device).head
+        entry = reads.feeds.entry_at(other.device, head.seq)
+    cursor = Cursor(b"e" * 16, 7)
+    batch = side.replicating.check([sent(entry, with_body=False)])
+    taken = side.replicating.take(other.device, batch, cursor, with_bodies=False)
+    assert taken.bodies == (entry.entry_id,)
+    assert side.replicating.greeting(other.device).cursor == before
+
+
 def test_everything_is_compared_at_first_and_again_after_a_day(people):
     side, other = people("anna"), people("bo")
     exchange(side, other)

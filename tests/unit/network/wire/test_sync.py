@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from hanse.core.engine.replication.values import HeadsPage, HeadsRow
 from hanse.core.limits import (
     SYNC_BATCH_ENTRIES_MAX,
     SYNC_DELIVERIES_OPEN_MAX,
@@ -13,8 +16,16 @@ from hanse.core.limits import (
 from hanse.core.model.network import Cursor, HeadClaim, SentEntry
 from hanse.network.wire.frames import FrameReader
 from hanse.network.wire.sync import Phase
-from hanse.network.wire.sync_actions import Close, Ending, Send, Take
+from hanse.network.wire.sync_actions import (
+    Close,
+    Ending,
+    KeepCursor,
+    Send,
+    Take,
+    TakeBodies,
+)
 from hanse.network.wire.sync_messages import MESSAGES, Entries, ForkShown, Heads, Recon, Seen, Want
+from hanse.network.wire.sync_telling import Telling
 from tests.fakes.sync_pair import MemoryLedger, Pair, entry, id_of, key
 
 
@@ -118,6 +129,22 @@ def test_what_one_was_told_is_not_told_back(anna, bo):
     assert anna.cursors[bo.device] == Cursor(bo.epoch, len(bo.arrivals))
 
 
+def test_what_came_late_is_told_though_the_head_is_the_same():
+    """Who was told of an Entry may have asked for its Body before it was here."""
+    out = []
+    telling = Telling(out)
+    telling.tell_from(0)
+    row = HeadsRow(key("x"), 1, 3, id_of(entry(key("x"), 3)))
+    for up_to, late_n in ((3, 0), (4, 4), (5, 4)):
+        telling.heads_read(HeadsPage((replace(row, late_n=late_n),), up_to, more=False))
+        telling.seen(up_to)
+        telling.news()
+    sent = [it.frame for it in out if isinstance(it, Send)]
+    reader = FrameReader(MESSAGES)
+    told = [framed.message.rows for frame in sent for framed in reader.feed(frame)]
+    assert [len(rows) for rows in told] == [1, 1, 0]
+
+
 def test_in_steady_state_the_wire_carries_little_but_entries(anna, bo):
     pair = Pair(anna, bo).run()
     before = pair.bytes_sent
@@ -205,6 +232,27 @@ def test_the_cursor_goes_with_the_last_batch(anna, bo):
     bo._take = note
     assert agreed(pair.run())
     assert kept == [None, Cursor(anna.epoch, len(anna.arrivals))]
+
+
+def test_a_cursor_waits_for_the_bodies_its_batch_calls_for(anna, bo):
+    bo.without_bodies = True
+    pair = Pair(anna, bo).run()
+    before = bo.cursors[anna.device]
+    anna.write("x", 3)
+    pair.dialler.add(pair.dialler.exchange.news())
+    kept = []
+    do = bo.do
+
+    def note(action, peer):
+        result = do(action, peer)
+        kept.append((type(action), bo.cursors[anna.device]))
+        return result
+
+    bo.do = note
+    assert agreed(pair.run())
+    assert not bo.missing_bodies
+    assert [cursor for kind, cursor in kept if kind in {Take, TakeBodies}] == [before, before]
+    assert kept[-1] == (KeepCursor, Cursor(anna.epoch, len(anna.arrivals)))
 
 
 def test_bodies_that_were_left_out_are_asked_for(anna, bo):
