@@ -285,6 +285,7 @@ def test_run_a_model(story):
 
 
 def test_every_how_to_page_is_run():
+    # docs/how-to/node.md is of a program that stays: integration/test_node.py and test_holder.py
     pages = {path.name for path in (ROOT / "docs" / "how-to").glob("*.md")}
     told = Path(__file__).read_text(encoding="utf-8")
     assert [page for page in pages if f"docs/how-to/{page}" not in told] == []

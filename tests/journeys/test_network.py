@@ -506,6 +506,7 @@ def run_there(one: Online, call, *args):
     return one.network._thread.submit(call, *args).result(SOON)
 
 
+@pytest.mark.slow
 def test_files_come_over_a_relay_only_from_who_cannot_be_reached_otherwise(
     tmp_path: File, clock: FakeClock, stack: ExitStack
 ) -> None:

@@ -52,7 +52,7 @@ HELD_BYTES: Final = (
 #: What may be in flight: a window each way, which a frame may overrun once it was begun.
 IN_FLIGHT_BYTES: Final = 2 * (WINDOW_BYTES + FRAME_SIZE_BYTES_MAX)
 STEPS: Final = 240
-STEPS_SMALL: Final = 140
+STEPS_SMALL: Final = 100
 _QUIET_STEPS: Final = 60_000  # in which everything has to come to rest
 _DEEP_EVERY: Final = 64  # steps, since looking at every object takes as long as some of them
 _DEEP_EVERY_OF_FOES: Final = 12

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
     from hanse.network.ports import Stream
 
+# Minutes of silent streams.  What each protocol does with nonsense is tested beside it in
+# tests/unit/network, what the host bears in test_memory.py; here they come together.
+pytestmark = pytest.mark.slow
+
 OURS = (
     status.PROTOCOL,
     sync_messages.PROTOCOL,
@@ -56,8 +60,6 @@ THEIRS = (
     "/libp2p/circuit/relay/0.2.0/hop",
     "/libp2p/circuit/relay/0.2.0/stop",
 )
-# The others' handlers are the library's own too; each takes seconds of silence.
-QUICK = frozenset({"/meshsub/1.2.0", "/ipfs/kad/1.0.0", "/libp2p/circuit/relay/0.2.0/hop"})
 STREAMS = 200
 AT_ONCE = 20
 GROWTH_BYTES_MAX = 64 * MIB  # of all attacks together; what they send is several times that
@@ -208,10 +210,7 @@ def test_who_talks_nonsense_is_refused(shop: Shop, before: Before, protocol: str
     assert shop.held_bytes() - before.held_bytes < GROWTH_BYTES_MAX
 
 
-@pytest.mark.parametrize(
-    "protocol",
-    [it if it in QUICK else pytest.param(it, marks=pytest.mark.slow) for it in THEIRS],
-)
+@pytest.mark.parametrize("protocol", THEIRS)
 def test_nonsense_in_libp2ps_own_protocols_ends_its_streams_alone(
     shop: Shop, before: Before, protocol: str
 ) -> None:
