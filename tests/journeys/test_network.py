@@ -287,6 +287,9 @@ def test_mail_waits_at_the_readers_own_node_until_he_comes(
 # --- one person, several laptops ------------------------------------------------------------------
 
 
+# On a busy machine the second laptop may hear of the Header first; then the Body comes with its
+# next session with the first one, later than is waited here.
+@pytest.mark.slow
 def test_two_laptops_of_one_person_hold_the_same(
     tmp_path: File, three: list[Person], stack: ExitStack
 ) -> None:
